@@ -1,0 +1,22 @@
+"""WHICH is next: the order of an epoch as arithmetic on integers. No I/O, no state."""
+
+from __future__ import annotations
+
+from infeed.order.keyed import hash64, key, uniform_below
+from infeed.order.permutation import permute
+from infeed.order.plan import BatchPlan
+from infeed.order.sampler import ORDER_VERSION, Remainder, Sampler, Sampling
+from infeed.order.shard import Shard
+
+__all__ = [
+    "ORDER_VERSION",
+    "BatchPlan",
+    "Remainder",
+    "Sampler",
+    "Sampling",
+    "Shard",
+    "hash64",
+    "key",
+    "permute",
+    "uniform_below",
+]

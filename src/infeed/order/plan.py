@@ -1,0 +1,39 @@
+"""Which records make up one batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+
+@final
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchPlan:
+    """The records of one shard's batch, in order; without pixels.
+
+    The arrays are taken over and made read-only.
+
+    Attributes:
+        epoch: 0, 1, ...
+        number: which batch of the epoch, 0, 1, ...
+        positions: int64 (rows,), records of the manifest, 0..n-1.
+        weights: float32 (rows,), 1 for a record that counts, 0 for a padded row, which
+            repeats a record of the same epoch.
+    """
+
+    epoch: int
+    number: int
+    positions: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        self.positions.setflags(write=False)
+        self.weights.setflags(write=False)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, padded ones included."""
+        return len(self.positions)

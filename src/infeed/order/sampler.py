@@ -1,0 +1,226 @@
+"""The order of an epoch, cut into batches: a pure function of (settings, n, epoch, number).
+
+Words: the *global order* of an epoch is its n samples in the order of the whole job; the
+*global batch* is count * batch_size samples of it, `step` after `step`; a shard's batch is
+its share of the global batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, final, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from infeed.order.keyed import key, uniform_below
+from infeed.order.permutation import MAX_RECORDS, permute
+from infeed.order.plan import BatchPlan
+from infeed.order.shard import Shard, check_keys, whole_number
+
+Sampling = Literal["shuffle", "sequential", "replacement"]
+Remainder = Literal["keep", "drop", "pad", "carry"]
+
+SAMPLINGS: Final[tuple[str, ...]] = get_args(Sampling)
+REMAINDERS: Final[tuple[str, ...]] = get_args(Remainder)
+
+# Counts up whenever the same settings would give another order: an order that was begun
+# under one version must not be continued under another.
+ORDER_VERSION: Final = 1
+
+MAX_BATCH_SIZE: Final = (1 << 31) - 1
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Says which records make up batch `number` of epoch `epoch`, for any of them, at once.
+
+    Args:
+        seed: any int; another seed is an unrelated order.
+        batch_size: rows of a batch on *this* shard; the global batch is `shard.count` times it.
+        sampling: the order of an epoch.
+            "shuffle": every record once, in an order drawn anew for every epoch;
+            "sequential": every record once, as the manifest has them;
+            "replacement": n draws, each of any record with the same probability.
+        remainder: what becomes of the samples that do not fill a global batch.
+            "keep": a shorter last batch, ceil(rest / count) rows on every shard;
+            "drop": they are left out of this epoch;
+            "pad": the last batch is filled up with rows of weight 0;
+            "carry": they begin the next epoch's first batch, so that all batches are full.
+        shard: this process among those that share the epochs.
+
+    Raises:
+        ValueError: a value is out of range.
+        TypeError: a value is of the wrong type.
+
+    Row i of shard w is sample i * count + w of the global batch. Every shard has the same
+    number of steps, and batches of the same shape at every step. Where a shard has no sample
+    left for a row ("keep", "pad"), the row continues at the beginning of the epoch's own
+    global order, with weight 0: a real picture that does not count.
+
+    "carry" cuts the endless stream in which sample s is sample s % n of epoch s // n; an
+    epoch owns the global batches whose last sample is one of its own. So the steps of epochs
+    differ by one at most, can be 0 where the global batch is larger than n, and the first
+    batch of an epoch can hold samples of the epochs before.
+
+    >>> sampler = Sampler(seed=7, batch_size=4, sampling="sequential", remainder="pad")
+    >>> sampler.steps(10)
+    3
+    >>> plan = sampler.plan(10, epoch=0, number=2)
+    >>> plan.positions.tolist(), plan.weights.tolist()
+    ([8, 9, 0, 1], [1.0, 1.0, 0.0, 0.0])
+    """
+
+    seed: int = 0
+    batch_size: int = 32
+    sampling: Sampling = "shuffle"
+    remainder: Remainder = "keep"
+    shard: Shard = field(default_factory=Shard)
+
+    def __post_init__(self) -> None:
+        seed = whole_number("Sampler.seed", self.seed)
+        batch_size = whole_number("Sampler.batch_size", self.batch_size)
+        if not 1 <= batch_size <= MAX_BATCH_SIZE:
+            raise ValueError(
+                f"Sampler.batch_size must be in [1, {MAX_BATCH_SIZE}], got {batch_size}"
+            )
+        _check_choice("Sampler.sampling", self.sampling, SAMPLINGS)
+        _check_choice("Sampler.remainder", self.remainder, REMAINDERS)
+        if not isinstance(self.shard, Shard):
+            raise TypeError(f"Sampler.shard must be a Shard, got {self.shard!r}")
+        object.__setattr__(self, "seed", seed)
+        object.__setattr__(self, "batch_size", batch_size)
+
+    @property
+    def global_batch_size(self) -> int:
+        """Samples of a full step, over all shards."""
+        return self.batch_size * self.shard.count
+
+    def steps(self, n: int, epoch: int = 0) -> int:
+        """The number of batches of an epoch over n records, the same on every shard.
+
+        Only "carry" looks at the epoch.
+
+        Raises:
+            ValueError: `n` is outside 0..2**62, or `epoch` is negative.
+        """
+        n, epoch = _check_n(n), _check_epoch(epoch)
+        size = self.global_batch_size
+        if self.remainder == "carry":
+            return (epoch + 1) * n // size - epoch * n // size
+        if self.remainder == "drop":
+            return n // size
+        return -(-n // size)
+
+    def plan(self, n: int, epoch: int, number: int) -> BatchPlan:
+        """Batch `number` of an epoch over n records, in time and memory O(batch_size).
+
+        Raises:
+            IndexError: `number` is outside 0..steps(n, epoch)-1.
+            ValueError: `n` is outside 0..2**62, or `epoch` is negative.
+        """
+        n, epoch, number = _check_n(n), _check_epoch(epoch), whole_number("number", number)
+        steps = self.steps(n, epoch)
+        if not 0 <= number < steps:
+            raise IndexError(
+                f"epoch {epoch} over {n} records has {steps} batches of {self.batch_size} "
+                f"on each of {self.shard.count} shards: number must be in [0, {steps}), "
+                f"got {number}"
+            )
+        size, count = self.global_batch_size, self.shard.count
+        if self.remainder == "carry":
+            # Python's ints: the place in the stream outgrows 64 bits.
+            first_epoch, first = divmod((epoch * n // size + number) * size, n)
+            samples = size
+        else:
+            first_epoch, first = epoch, number * size
+            samples = min(size, n - first)
+        rows = -(-samples // count) if self.remainder == "keep" else self.batch_size
+        offset = np.arange(self.shard.index, self.shard.index + rows * count, count, dtype=np.int64)
+        if samples == size:
+            weights = np.ones(rows, dtype=np.float32)
+        else:
+            weights = (offset < samples).astype(np.float32)
+        index = offset + first
+        if first + size <= n:
+            positions = self._order(index, n, first_epoch)
+        elif self.remainder == "carry":
+            positions = self._stream(index, n, first_epoch)
+        else:
+            positions = self._order(index % n, n, epoch)
+        return BatchPlan(epoch=epoch, number=number, positions=positions, weights=weights)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict that `json` can write and `from_json` reads."""
+        return {
+            "order_version": ORDER_VERSION,
+            "seed": self.seed,
+            "batch_size": self.batch_size,
+            "sampling": self.sampling,
+            "remainder": self.remainder,
+            "shard": self.shard.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Sampler:
+        """The sampler that `to_json` described.
+
+        Raises:
+            ValueError: it is not such a dict, or was written for another order version.
+        """
+        fields = {"order_version", "seed", "batch_size", "sampling", "remainder", "shard"}
+        check_keys("Sampler", data, fields)
+        if data["order_version"] != ORDER_VERSION:
+            raise ValueError(
+                f"the sampler was saved with order version {data['order_version']}, this infeed "
+                f"has {ORDER_VERSION}: the same seed would give another order. Continue with the "
+                "infeed that saved it, or start anew."
+            )
+        return cls(
+            seed=data["seed"],
+            batch_size=data["batch_size"],
+            sampling=data["sampling"],
+            remainder=data["remainder"],
+            shard=Shard.from_json(data["shard"]),
+        )
+
+    def _order(self, index: npt.NDArray[np.int64], n: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Samples `index`, each in 0..n-1, of the epoch's global order."""
+        if self.sampling == "shuffle":
+            return permute(index, n, key(self.seed, "shuffle", epoch))
+        if self.sampling == "replacement":
+            return uniform_below(n, key(self.seed, "replacement", epoch), index)
+        return index
+
+    def _stream(self, index: npt.NDArray[np.int64], n: int, epoch: int) -> npt.NDArray[np.int64]:
+        """Samples `index`, ascending, of the stream that starts with the epoch."""
+        later, index = np.divmod(index, n)
+        cuts = (np.flatnonzero(np.diff(later)) + 1).tolist()
+        starts, ends = [0, *cuts], [*cuts, len(index)]
+        return np.concatenate(
+            [
+                self._order(index[start:end], n, epoch + int(later[start]))
+                for start, end in zip(starts, ends, strict=True)
+            ]
+        )
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def _check_n(n: int) -> int:
+    n = whole_number("n", n)
+    if not 0 <= n <= MAX_RECORDS:
+        raise ValueError(f"n, the number of records, must be in [0, 2**62], got {n}")
+    return n
+
+
+def _check_epoch(epoch: int) -> int:
+    epoch = whole_number("epoch", epoch)
+    if epoch < 0:
+        raise ValueError(f"epoch must be at least 0, got {epoch}")
+    return epoch
