@@ -1,0 +1,52 @@
+"""Image names that occur more than once, found through their 64-bit hashes."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Duplicates = Literal["raise", "keep", "drop"]
+
+DUPLICATES: Final[tuple[str, ...]] = get_args(Duplicates)
+
+
+def repeated_names(
+    arena: bytes, offsets: npt.NDArray[np.int64], hashes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The rows whose name an earlier row has, and those earlier rows.
+
+    Args:
+        arena: the names, one after the other.
+        offsets: int64 (n + 1,), where each name begins in `arena`, and its end.
+        hashes: int64 (n,), equal for equal names; any hash will do, since equal hashes are
+            compared byte for byte.
+
+    Returns:
+        Two int64 (k,): the rows, ascending, and for each the first row with its name.
+
+    A few sorted integers per name, where a set of a million names would take 100 MB.
+    """
+    ordered = np.sort(hashes)
+    if not np.any(ordered[1:] == ordered[:-1]):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+
+    # Stable, so that rows of equal hash stay in their order and the first comes first.
+    rows = np.argsort(hashes, kind="stable")
+    ordered = hashes[rows]
+    suspects = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
+    repeats: list[tuple[int, int]] = []
+    firsts: dict[bytes, int] = {}
+    previous = -1
+    for at in suspects.tolist():
+        if at != previous + 1:  # another hash: its first row is no suspect itself
+            first = int(rows[at - 1])
+            firsts = {arena[offsets[first] : offsets[first + 1]]: first}
+        row = int(rows[at])
+        first = firsts.setdefault(arena[offsets[row] : offsets[row + 1]], row)
+        if first != row:
+            repeats.append((row, first))
+        previous = at
+    pairs = np.array(sorted(repeats), dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]

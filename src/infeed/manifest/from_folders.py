@@ -1,0 +1,145 @@
+"""Rows from a folder that has a folder for each class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import final
+
+from infeed.errors import ManifestError
+from infeed.manifest.classes import given_class_names
+from infeed.manifest.extensions import extension_suffixes
+from infeed.manifest.place import listing
+from infeed.manifest.rows import Rows
+
+
+def read_folders(
+    directory: Path,
+    *,
+    labelled: bool,
+    class_names: Iterable[str | int] | None,
+    extensions: Iterable[str],
+    follow_links: bool,
+) -> Rows:
+    """The images below `directory`, their class being the folder in it that they lie in.
+
+    Args:
+        class_names: the folders to take, in class order; None: all, sorted by their bytes.
+        labelled: False takes every image below `directory`, those directly in it too.
+        follow_links: whether links to folders below the class folders are followed.
+
+    Raises:
+        ManifestError: there is no image, no class folder, or not one that was named.
+
+    As in Keras, files and folders whose name begins with a dot are left out, a class folder
+    without images is a class all the same, and a class folder may itself be a link. In each
+    folder the files come first, then the folders, each sorted by their bytes.
+    """
+    suffixes = extension_suffixes(extensions)
+    tree = _Tree(os.fsencode(directory), suffixes, follow_links=follow_links)
+    if not labelled:
+        rows = Rows(str(directory), labelled=False, weighted=False, class_names=class_names)
+        for name in tree.images(b""):
+            rows.add(name)
+    else:
+        folders = _class_folders(tree, directory, class_names)
+        names = [folder.decode("utf-8", "surrogateescape") for folder in folders]
+        rows = Rows(str(directory), labelled=True, weighted=False, class_names=names)
+        for folder, label in zip(folders, names, strict=True):
+            for name in tree.images(folder):
+                rows.add(name, label)
+    if not len(rows):
+        endings = listing([suffix.decode() for suffix in suffixes])
+        raise ManifestError(
+            f"{directory}: no image in it; expected files that end in {endings}. "
+            f"Check the folder, or pass extensions=[...]."
+        )
+    return rows
+
+
+def _class_folders(
+    tree: _Tree, directory: Path, class_names: Iterable[str | int] | None
+) -> list[bytes]:
+    files, folders = tree.entries(b"", follow_links=True)
+    if class_names is not None:
+        given = given_class_names(class_names)
+        wanted = [name.encode("utf-8", "surrogateescape") for name in given]
+        absent = [n for n, folder in zip(given, wanted, strict=True) if folder not in folders]
+        if absent:
+            there = [folder.decode("utf-8", "surrogateescape") for folder in folders]
+            raise ManifestError(
+                f"{directory}: no folder for class {listing(absent)}; folders are "
+                f"{listing(there) or '(none)'}. Correct class_names, or leave it out."
+            )
+        return wanted
+    if not folders:
+        raise ManifestError(
+            f"{directory}: no class folders in it ({len(files)} images directly in it). "
+            f"Expected a folder for each class; pass labelled=False for images without labels."
+        )
+    return folders
+
+
+@final
+class _Tree:
+    """The files below a folder, by names relative to it; bytes, for not all names are text."""
+
+    def __init__(self, root: bytes, suffixes: tuple[bytes, ...], *, follow_links: bool) -> None:
+        self._root = root
+        self._suffixes = suffixes
+        self._follow_links = follow_links
+
+    def images(self, folder: bytes) -> Iterator[bytes]:
+        """The images in `folder` and below it."""
+        # Folders still to visit, the next one last, each with the folders it lies in: a link
+        # back to one of those would never end.
+        waiting: list[tuple[bytes, frozenset[tuple[int, int]]]] = [(folder, frozenset())]
+        while waiting:
+            here, above = waiting.pop()
+            if self._follow_links:
+                status = os.stat(_join(self._root, here))  # noqa: PTH116  Path takes no bytes
+                identity = (status.st_dev, status.st_ino)
+                if identity in above:
+                    continue
+                above |= {identity}
+            files, folders = self.entries(here, follow_links=self._follow_links)
+            for file in files:
+                yield _join(here, file)
+            waiting.extend((_join(here, name), above) for name in reversed(folders))
+
+    def entries(self, folder: bytes, *, follow_links: bool) -> tuple[list[bytes], list[bytes]]:
+        """The names of the images and of the folders in a folder, each sorted."""
+        files: list[bytes] = []
+        folders: list[bytes] = []
+        path = _join(self._root, folder)
+        try:
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    if entry.name.startswith(b"."):
+                        continue
+                    if entry.is_dir():
+                        if follow_links or not entry.is_symlink():
+                            folders.append(entry.name)
+                    # A broken link counts: whoever reads it learns that the image is missing.
+                    elif entry.name.lower().endswith(self._suffixes):
+                        files.append(entry.name)
+        except FileNotFoundError:
+            raise ManifestError(
+                f"{os.fsdecode(path)}: there is no such folder. Check the path; "
+                f"the working folder is {Path.cwd()}."
+            ) from None
+        except NotADirectoryError:
+            raise ManifestError(
+                f"{os.fsdecode(path)} is a file; expected a folder with a folder for each class. "
+                f"For a JSON or CSV file use Manifest.open."
+            ) from None
+        except OSError as error:
+            raise ManifestError(f"{os.fsdecode(path)} cannot be read: {error}.") from error
+        files.sort()
+        folders.sort()
+        return files, folders
+
+
+def _join(folder: bytes, name: bytes) -> bytes:
+    return folder + b"/" + name if folder and name else folder or name
