@@ -1,0 +1,7 @@
+"""BYTES: one protocol, `Storage`, and its implementations."""
+
+from infeed.read.local import LocalStorage
+from infeed.read.memory import MemoryStorage
+from infeed.read.storage import Storage
+
+__all__ = ["LocalStorage", "MemoryStorage", "Storage"]

@@ -1,0 +1,192 @@
+"""`LocalStorage`: images in a folder of this machine.
+
+Paths are bytes here, because names need not be text; so `os`, and not `pathlib`, is spoken.
+"""
+# ruff: noqa: PTH110, PTH115, PTH116
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import unicodedata
+from pathlib import Path
+from typing import Final, NoReturn, final
+
+from infeed.errors import StorageError
+
+MAX_BYTES: Final = 256 * 1024 * 1024
+"""The largest file that is read unless told otherwise."""
+
+# O_NONBLOCK: should a pipe take the file's place between stat and open, open returns at once.
+# O_NOCTTY: nor may a terminal that does so become the one that controls this process.
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+_MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+
+_KINDS: Final = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+@final
+class LocalStorage:
+    """Reads regular files below one folder, whatever script their names are in.
+
+    Args:
+        root: the images' folder; may itself be a symbolic link. Made absolute here, so that a
+            later `chdir` does no harm. It need not exist yet.
+        outside: True lets a name lead out of `root`: an absolute name, one with `..`, or a
+            symbolic link. The default refuses them, so that a manifest from elsewhere cannot
+            pull other files of this machine into a training set.
+        max_bytes: the largest file that is read.
+
+    Names are encoded here (UTF-8, surrogateescape), not by the locale.
+    """
+
+    def __init__(
+        self, root: str | Path, *, outside: bool = False, max_bytes: int = MAX_BYTES
+    ) -> None:
+        if max_bytes < 1:
+            raise ValueError(f"max_bytes must be at least 1, got {max_bytes}")
+        self.root = Path(root)
+        self.outside = outside
+        self.max_bytes = max_bytes
+        self._root = os.path.realpath(_encode_root(self.root))
+        self._prefix = self._root.rstrip(b"/") + b"/"
+
+    def read(self, uri: str) -> bytes:
+        """The file's content, as long as it was when it was opened.
+
+        Raises:
+            StorageError: `missing`, `not_a_file`, `outside` or `io`.
+        """
+        try:
+            name = uri.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            raise StorageError(
+                f"no file can have the name {uri!r}: it is not text that UTF-8 can write",
+                reason="missing",
+            ) from None
+        if not self.outside:
+            self._refuse_leaving(uri, name)
+        path = self._prefix + name
+        if name.startswith(b"/"):
+            path = name
+        try:
+            self._refuse_other_kinds(uri, os.stat(path).st_mode)
+            descriptor = os.open(path, _OPEN_FLAGS)
+        except ValueError:
+            raise StorageError(
+                f"no file can have the name {uri!r}: it contains a NUL", reason="missing"
+            ) from None
+        except OSError as error:
+            self._refuse(uri, name, error)
+        try:
+            return self._read_open(uri, path, descriptor)
+        except OSError as error:
+            self._refuse(uri, name, error)
+        finally:
+            os.close(descriptor)
+
+    def _read_open(self, uri: str, path: bytes, descriptor: int) -> bytes:
+        status = os.fstat(descriptor)
+        self._refuse_other_kinds(uri, status.st_mode)
+        # The kernel knows where the open file lies, after every link. Where it does not tell, the
+        # path is followed: right as well, but several times slower.
+        if not (
+            self.outside
+            or lies_inside(descriptor, self._prefix)
+            or leads_inside(path, self._prefix)
+        ):
+            raise StorageError(
+                f"{uri!r} leads out of {str(self.root)!r} through a symbolic link. "
+                f"If that is meant, pass outside=True to LocalStorage.",
+                reason="outside",
+            )
+        size = status.st_size
+        if size > self.max_bytes:
+            raise StorageError(
+                f"{uri!r} has {size:,} bytes, more than the {self.max_bytes:,} that are read. "
+                f"If it is an image, pass a larger max_bytes to LocalStorage.",
+                reason="io",
+            )
+        data = os.read(descriptor, size)
+        while len(data) < size:
+            more = os.read(descriptor, size - len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def _refuse_leaving(self, uri: str, name: bytes) -> None:
+        if name.startswith(b"/"):
+            what = "is an absolute name"
+        elif b".." in name and os.path.normpath(name).split(b"/", 1)[0] == b"..":
+            what = "leads out of it by '..'"
+        else:
+            return
+        raise StorageError(
+            f"{uri!r} {what}; names are taken below {str(self.root)!r} and must stay there. "
+            f"Write the name relative to that folder, or pass outside=True to LocalStorage.",
+            reason="outside",
+        )
+
+    def _refuse_other_kinds(self, uri: str, mode: int) -> None:
+        if stat.S_ISREG(mode):
+            return
+        kind = next((word for is_kind, word in _KINDS if is_kind(mode)), "something else")
+        raise StorageError(
+            f"{uri!r} in {str(self.root)!r} is {kind}, not a file", reason="not_a_file"
+        )
+
+    def _refuse(self, uri: str, name: bytes, error: OSError) -> NoReturn:
+        if error.errno in _MISSING:
+            raise StorageError(
+                f"no file {uri!r} in {str(self.root)!r} ({error.strerror}).{self._hint(name)}",
+                reason="missing",
+            ) from None
+        raise StorageError(
+            f"{uri!r} in {str(self.root)!r} cannot be read: {error.strerror}", reason="io"
+        ) from error
+
+    def _hint(self, name: bytes) -> str:
+        """What a person would try next, when one of the two common slips is the cause."""
+        if b"\\" in name and os.path.exists(self._prefix + name.replace(b"\\", b"/")):
+            return " It exists with '/' where the manifest has '\\'."
+        text = name.decode("utf-8", "surrogateescape")
+        for form in ("NFC", "NFD"):
+            other = unicodedata.normalize(form, text).encode("utf-8", "surrogateescape")
+            if other != name and os.path.exists(self._prefix + other):
+                return f" It exists in Unicode form {form}: the manifest spells it in another one."
+        return ""
+
+    def __repr__(self) -> str:
+        return f"LocalStorage({str(self.root)!r}, outside={self.outside})"
+
+
+def lies_inside(descriptor: int, prefix: bytes) -> bool:
+    """Whether the open file is known to lie below `prefix`; False also where /proc is missing."""
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % descriptor).startswith(prefix)
+    except OSError:
+        return False
+
+
+def leads_inside(path: bytes, prefix: bytes) -> bool:
+    """Whether `path`, every link followed, leads below `prefix`."""
+    return os.path.realpath(path).startswith(prefix)
+
+
+def _encode_root(root: Path) -> bytes:
+    # A Path that came from the command line was decoded by the locale; one that came from a
+    # manifest by UTF-8. Both are UTF-8 on every system where Python has not been told otherwise.
+    text = str(root)
+    if sys.getfilesystemencoding().lower() == "utf-8":
+        return text.encode("utf-8", "surrogateescape")
+    return os.fsencode(text)
