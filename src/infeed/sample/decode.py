@@ -1,0 +1,71 @@
+"""`decode_into`: the bytes of an image, decoded, turned upright and fitted into a batch's row."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from infeed.errors import DecodeError
+from infeed.sample.fit import fit_into, reduction
+from infeed.sample.header import read_header
+from infeed.sample.jpeg import decode_jpeg
+from infeed.sample.orientation import UPRIGHT, swaps_sides, turn_upright
+from infeed.sample.raster import TURNED_BY_DECODER, decode_raster
+from infeed.sample.recipe import Recipe
+from infeed.sample.scratch import Scratch
+
+
+def decode_into(
+    data: bytes, recipe: Recipe, out: npt.NDArray[np.uint8], scratch: Scratch
+) -> str | None:
+    """Writes the image into `out`, and says how it was recovered, if it had to be.
+
+    Args:
+        data: the whole file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
+        recipe: the form that is wanted.
+        out: uint8 of `recipe.shape`, C-contiguous: the row of a batch. Undefined after an error.
+        scratch: of the calling thread.
+
+    Returns:
+        None, or a short stable note: "recovered: <why>".
+
+    Raises:
+        DecodeError: with one of `DECODE_REASONS`. Nothing else escapes for any `data`.
+    """
+    if out.shape != recipe.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+        raise ValueError(
+            f"out must be C-contiguous uint8 of shape {recipe.shape}, "
+            f"got {out.dtype} of shape {out.shape}"
+        )
+    header = read_header(data)
+    if header.height * header.width > recipe.max_pixels:
+        raise DecodeError(
+            f"the header says {header.width} x {header.height} pixels, more than "
+            f"{recipe.max_pixels:,}. If it is not a decompression bomb, raise Recipe.max_pixels.",
+            reason="too_large",
+        )
+    orientation = header.orientation
+    height, width = header.height, header.width
+    if swaps_sides(orientation):
+        height, width = width, height
+    note = None
+    if header.format == "jpeg":
+        factor = reduction(height, width, recipe) if recipe.decode == "fast" else 1
+        image, note = decode_jpeg(data, header, recipe.color_mode, factor, scratch)
+    else:
+        image = decode_raster(data, header, recipe.color_mode, recipe.max_pixels)
+    if orientation != UPRIGHT and header.format not in TURNED_BY_DECODER:
+        image = turn_upright(image, orientation, scratch)
+    fit_into(image, height, width, recipe, out)
+    return note
+
+
+def use_one_thread_per_call() -> None:
+    """Tells OpenCV to work in the calling thread only. For the whole process.
+
+    Whoever decodes on several threads calls it when starting them; else each call of OpenCV
+    would ask a pool of its own for help, and the pools would fight for the cores. Importing
+    infeed does not call it.
+    """
+    cv2.setNumThreads(0)
