@@ -1,0 +1,105 @@
+"""The input pipeline for Keras: image sets larger than memory, each image once per epoch.
+
+    import infeed
+
+    train = infeed.image_dataset_from_manifest("train.json", "images/", image_size=(224, 224))
+    model.fit(train, epochs=100)
+
+Nothing is imported before it is used: `import infeed` costs next to nothing, and Keras is
+loaded only by the two functions that hand over to it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from infeed.version import __version__
+
+if TYPE_CHECKING:
+    from infeed.errors import (
+        BadImageError,
+        DecodeError,
+        InfeedError,
+        LoaderClosedError,
+        ManifestError,
+        StorageError,
+        TooManyBadImagesError,
+    )
+    from infeed.loader import BatchStream, Loader
+    from infeed.manifest import Manifest, Record
+    from infeed.order import BatchPlan, Sampler, Shard
+    from infeed.read import LocalStorage, MemoryStorage, Storage
+    from infeed.sample import Recipe
+    from infeed.stream import BadImage, Batch
+    from infeed.trainers.keras import (
+        ImageDataset,
+        image_dataset_from_directory,
+        image_dataset_from_manifest,
+    )
+
+_HOMES = {
+    "BadImage": "infeed.stream",
+    "BadImageError": "infeed.errors",
+    "Batch": "infeed.stream",
+    "BatchPlan": "infeed.order",
+    "BatchStream": "infeed.loader",
+    "DecodeError": "infeed.errors",
+    "ImageDataset": "infeed.trainers.keras",
+    "InfeedError": "infeed.errors",
+    "Loader": "infeed.loader",
+    "LoaderClosedError": "infeed.errors",
+    "LocalStorage": "infeed.read",
+    "Manifest": "infeed.manifest",
+    "ManifestError": "infeed.errors",
+    "MemoryStorage": "infeed.read",
+    "Recipe": "infeed.sample",
+    "Record": "infeed.manifest",
+    "Sampler": "infeed.order",
+    "Shard": "infeed.order",
+    "Storage": "infeed.read",
+    "StorageError": "infeed.errors",
+    "TooManyBadImagesError": "infeed.errors",
+    "image_dataset_from_directory": "infeed.trainers.keras",
+    "image_dataset_from_manifest": "infeed.trainers.keras",
+}
+
+__all__ = [
+    "BadImage",
+    "BadImageError",
+    "Batch",
+    "BatchPlan",
+    "BatchStream",
+    "DecodeError",
+    "ImageDataset",
+    "InfeedError",
+    "Loader",
+    "LoaderClosedError",
+    "LocalStorage",
+    "Manifest",
+    "ManifestError",
+    "MemoryStorage",
+    "Recipe",
+    "Record",
+    "Sampler",
+    "Shard",
+    "Storage",
+    "StorageError",
+    "TooManyBadImagesError",
+    "__version__",
+    "image_dataset_from_directory",
+    "image_dataset_from_manifest",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'infeed' has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,23 @@
+"""FLOW: batches made ahead of their reader. Threads live only here."""
+
+from infeed.stream.batch import Batch
+from infeed.stream.buffers import aligned_empty
+from infeed.stream.cores import usable_cores
+from infeed.stream.meter import STAGES, Meter, Reading
+from infeed.stream.quarantine import BadImage, Quarantine
+from infeed.stream.replacement import replacements
+from infeed.stream.window import Window, Work
+
+__all__ = [
+    "STAGES",
+    "BadImage",
+    "Batch",
+    "Meter",
+    "Quarantine",
+    "Reading",
+    "Window",
+    "Work",
+    "aligned_empty",
+    "replacements",
+    "usable_cores",
+]

@@ -1,0 +1,315 @@
+"""The engine: work done ahead of its reader, by threads, delivered in order."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+from infeed.errors import LoaderClosedError
+from infeed.stream.meter import Meter
+
+# A thread that found nothing to do for this long ends; the next request starts another.
+# Long enough to outlive a training step, short enough that nothing lingers after `fit`.
+IDLE_SECONDS = 1.0
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+Tool = TypeVar("Tool")
+Tool_contra = TypeVar("Tool_contra", contravariant=True)
+
+
+class Work(Protocol[Tool_contra, T_co]):
+    """One thing to be made, in parts that any threads may make in any order."""
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are, 0 included."""
+
+    def make(self, part: int, tool: Tool_contra, /) -> None:
+        """Makes one part. Called once for each part, from any thread."""
+
+    def result(self) -> T_co:
+        """The whole. Called once, by the reader, after all parts were made."""
+
+
+class Window(Generic[Tool, T]):
+    """A bounded number of works under way, delivered in the order of the schedule.
+
+    Threads start at the first `start()` or `next()`, take parts in order, and end when the
+    schedule is exhausted, when the window is closed, or after `IDLE_SECONDS` with nothing
+    to do (a full window whose reader is busy). They are daemons and hold no reference to
+    this object: when it is collected they end, and before the interpreter exits they are
+    joined.
+
+    Args:
+        schedule: the works to do, in order; may be endless. Asked under a lock, one by one,
+            as places in the window become free; so it should be quick.
+        make_tool: called once by each thread; its result is handed to every `Work.make`.
+        threads: how many threads at most, from 1.
+        depth: how many works may be under way or ready at once, from 1.
+        meter: where the reader's waiting is counted.
+        name: a word in the names of the threads, `infeed-<name>-<number>`.
+    """
+
+    def __init__(
+        self,
+        schedule: Iterator[Work[Tool, T]],
+        make_tool: Callable[[], Tool],
+        *,
+        threads: int,
+        depth: int,
+        meter: Meter,
+        name: str = "window",
+    ) -> None:
+        if threads < 1 or depth < 1:
+            raise ValueError(f"threads and depth must be at least 1, got {threads} and {depth}")
+        self._crew = _Crew(schedule, make_tool, threads=threads, depth=depth, name=name)
+        self._meter = meter
+        self._delivered = 0
+        # The collector must not wait: it may run in a thread that holds a lock which the
+        # crew's threads need.
+        self._stopper = weakref.finalize(self, self._crew.stop)
+        self._stopper.atexit = False
+
+    def start(self) -> None:
+        """Begins to fill the window without waiting for anything."""
+        self._crew.start()
+
+    def next(self) -> T:
+        """The next result in order; waits until it is made.
+
+        Raises:
+            StopIteration: the schedule is exhausted.
+            LoaderClosedError: the window was closed.
+            BaseException: whatever a part of this work raised, with its own traceback. The
+                window is closed then.
+        """
+        begin = time.perf_counter()
+        try:
+            work = self._crew.take()
+        except StopIteration:
+            raise
+        except BaseException:
+            self.close()
+            raise
+        self._meter.add_wait(time.perf_counter() - begin, first=self._delivered == 0)
+        self._delivered += 1
+        return work.result()
+
+    def close(self) -> None:
+        """Ends the threads and waits for them: at most for the part that each has in hand.
+
+        May be called at any time, from any thread, and more than once.
+        """
+        self._crew.close()
+
+
+class _Entry(Generic[Tool, T]):
+    """One work in the window, and how far it is."""
+
+    def __init__(self, work: Work[Tool, T]) -> None:
+        self.work = work
+        self.parts = work.parts
+        self.claimed = 0
+        self.made = 0
+        self.error: BaseException | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.error is not None or self.made == self.parts
+
+
+class _Crew(Generic[Tool, T]):
+    """What the threads share. Everything below `_lock` is read and written under it."""
+
+    def __init__(
+        self,
+        schedule: Iterator[Work[Tool, T]],
+        make_tool: Callable[[], Tool],
+        *,
+        threads: int,
+        depth: int,
+        name: str,
+    ) -> None:
+        self._make_tool = make_tool
+        self._limit = threads
+        self._depth = depth
+        self._name = name
+        # Re-entrant, because the collector may run `stop` in a thread that holds it.
+        self._lock = threading.RLock()
+        self._room = threading.Condition(self._lock)  # workers wait here
+        self._ready = threading.Condition(self._lock)  # the reader waits here
+        self._schedule = schedule
+        self._window: deque[_Entry[Tool, T]] = deque()
+        self._threads: set[threading.Thread] = set()  # alive: to be joined
+        self._working = 0  # of these, the ones that will still claim a part
+        self._started = 0
+        self._exhausted = False
+        self._closed = False
+
+    def start(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise LoaderClosedError("this epoch has ended: open another one")
+            while self._working < self._limit and self._has_work():
+                try:
+                    self._start_thread()
+                except RuntimeError:
+                    # The system gives no more threads: fewer will do, none will not.
+                    if not self._working:
+                        raise
+                    return
+
+    def take(self) -> Work[Tool, T]:
+        """The first work of the window, once it is made; frees its place."""
+        with self._lock:
+            while True:
+                self.start()
+                if self._window and self._window[0].is_done:
+                    break
+                if not self._window and self._exhausted:
+                    raise StopIteration
+                self._ready.wait()
+            entry = self._window.popleft()
+            self._room.notify_all()
+            self.start()
+        if entry.error is not None:
+            raise entry.error
+        return entry.work
+
+    def stop(self) -> None:
+        """Tells the threads to end; waits for nothing."""
+        with self._lock:
+            self._closed = True
+            self._exhausted = True
+            self._window.clear()
+            self._schedule = iter(())
+            self._room.notify_all()
+            self._ready.notify_all()
+
+    def close(self) -> None:
+        """Tells the threads to end, and waits until they have."""
+        self.stop()
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def _start_thread(self) -> None:
+        name = f"infeed-{self._name}-{self._started}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()  # it needs the lock before it touches what follows
+        self._started += 1
+        self._working += 1
+        if not self._threads:
+            # A daemon thread that is inside a codec when the interpreter goes down may
+            # abort the process. So whoever has threads has them joined before that.
+            atexit.register(self.close)
+        self._threads.add(thread)
+
+    def _has_work(self) -> bool:
+        """Whether a new thread would find something to do."""
+        if any(entry.claimed < entry.parts and entry.error is None for entry in self._window):
+            return True
+        return not self._exhausted and len(self._window) < self._depth
+
+    def _run(self) -> None:
+        """The life of a thread."""
+        try:
+            self._make_parts()
+        except BaseException as error:  # noqa: BLE001 - it is raised in the reader
+            self._fail(error)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+                if not self._threads:
+                    atexit.unregister(self.close)
+
+    def _make_parts(self) -> None:
+        tool = self._make_tool()
+        while (task := self._claim()) is not None:
+            entry, part = task
+            error: BaseException | None = None
+            try:
+                entry.work.make(part, tool)
+            except BaseException as caught:  # noqa: BLE001 - it is raised in the reader
+                error = caught
+            self._report(entry, error)
+            # Or this frame would keep the last batch alive while the thread waits.
+            del task, entry, error
+
+    def _claim(self) -> tuple[_Entry[Tool, T], int] | None:
+        """The next part to make, or None when this thread should end."""
+        with self._lock:
+            while not self._closed:
+                for entry in self._window:
+                    if entry.claimed < entry.parts and entry.error is None:
+                        entry.claimed += 1
+                        return entry, entry.claimed - 1
+                if self._exhausted:
+                    break
+                if len(self._window) < self._depth:
+                    self._open()
+                elif not self._room.wait(IDLE_SECONDS):
+                    break
+            # Counted out under the same lock that found nothing to do: were it later, the
+            # reader could believe that this thread still comes back, and wait for ever.
+            self._working -= 1
+            return None
+
+    def _open(self) -> None:
+        """Puts the next work of the schedule into the window."""
+        try:
+            work = next(self._schedule)
+        except StopIteration:
+            self._exhausted = True
+            self._ready.notify_all()
+            return
+        entry = _Entry(work)
+        self._window.append(entry)
+        if entry.is_done:
+            self._ready.notify_all()
+        else:
+            self._room.notify_all()
+
+    def _report(self, entry: _Entry[Tool, T], error: BaseException | None) -> None:
+        with self._lock:
+            entry.made += 1
+            if error is not None and entry.error is None:
+                entry.error = error
+                # Nothing after a failed work is delivered: stop making it.
+                self._exhausted = True
+                self._room.notify_all()
+            if entry.is_done:
+                self._ready.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        """Lets the reader find an error that belongs to no work."""
+        with self._lock:
+            self._working -= 1
+            if self._closed:
+                return
+            failed: _Entry[Tool, T] = _Entry(_Nothing())
+            failed.error = error
+            self._window.append(failed)
+            self._exhausted = True
+            self._room.notify_all()
+            self._ready.notify_all()
+
+
+class _Nothing:
+    """The work of an entry that only carries an error."""
+
+    parts = 0
+
+    def make(self, part: int, tool: object, /) -> None:
+        raise AssertionError
+
+    def result(self) -> T:  # type: ignore[type-var]  # never called: its entry has an error
+        raise AssertionError

@@ -1,0 +1,33 @@
+"""What every test stands on."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+# Keras reads it when it is first imported.
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+# A shared machine may stall for seconds: a slow example is no failure.
+settings.register_profile("infeed", deadline=None, max_examples=100)
+settings.load_profile("infeed")
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Fails a test that leaves a thread of ours running."""
+    yield
+    # A thread whose reader was collected ends by itself, after the image it has in hand.
+    deadline = time.monotonic() + 5
+    while (left := _our_threads()) and time.monotonic() < deadline:
+        left[0].join(timeout=0.05)
+    assert not left, f"threads left behind: {[thread.name for thread in left]}"
+
+
+def _our_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("infeed-")]

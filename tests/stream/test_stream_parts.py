@@ -1,0 +1,145 @@
+"""Buffers, batches, counters, quarantine, replacements."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infeed.errors import TooManyBadImagesError
+from infeed.manifest import Manifest
+from infeed.stream import BadImage, Batch, Meter, Quarantine, aligned_empty, replacements
+
+
+@given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from(["uint8", "float32", "int64"]))
+def test_a_batch_array_is_aligned_contiguous_and_writable(shape: list[int], dtype: str) -> None:
+    array = aligned_empty(tuple(shape), dtype)
+    assert array.shape == tuple(shape)
+    assert array.dtype == dtype
+    assert array.size == 0 or array.ctypes.data % 64 == 0
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+
+
+def batch() -> Batch:
+    return Batch(
+        images=np.zeros((2, 4, 4, 3), np.uint8),
+        labels=np.array([0, 1], np.int32),
+        weights=np.ones(2, np.float32),
+        positions=np.arange(2),
+        sources=np.arange(2),
+        epoch=3,
+        number=7,
+    )
+
+
+def test_a_batch_shows_where_it_comes_from_not_its_pixels() -> None:
+    assert repr(batch()) == "Batch(epoch=3, number=7, images=uint8[2, 4, 4, 3])"
+    assert len(batch()) == 2
+
+
+def test_a_batch_is_handed_over_as_keras_takes_it() -> None:
+    assert [len(batch().as_tuple()), len(batch().as_tuple(weights=True))] == [2, 3]
+
+
+def test_counters_add_up_over_threads() -> None:
+    meter = Meter()
+    before = meter.read()
+
+    def work() -> None:
+        for _ in range(1000):
+            meter.add(2, (0.5, 0.25, 0.0))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    spent = meter.read() - before
+    assert spent.images == 8000
+    assert spent.seconds == {"read": 2000.0, "decode": 1000.0, "convert": 0.0}
+
+
+def bad(position: int, reason: str = "missing") -> BadImage:
+    return BadImage(position, f"{position}.jpg", reason, f"record {position}: no such file")
+
+
+def test_a_bad_image_counts_once_however_often_it_comes() -> None:
+    quarantine = Quarantine(1, records=10)
+    for _ in range(5):
+        quarantine.add(bad(4))
+    assert quarantine.count() == 1
+    assert quarantine.bad == (bad(4),)
+
+
+def test_one_more_than_the_budget_stops_with_count_reasons_and_examples() -> None:
+    quarantine = Quarantine(2, records=100)
+    quarantine.add(bad(9))
+    quarantine.add(bad(5, "truncated"))
+    with pytest.raises(TooManyBadImagesError) as caught:
+        quarantine.add(bad(7))
+    text = str(caught.value)
+    assert text.startswith("3 bad images, and max_bad allows 2: 2 missing, 1 truncated")
+    assert "record 5: no such file" in text
+    assert text.endswith("Mend or remove them, or pass a larger max_bad.")
+
+
+@pytest.mark.parametrize(("max_bad", "budget"), [(0, 0), (7, 7), (0.05, 10), (0.0, 0), (1.0, 200)])
+def test_a_budget_is_a_count_or_a_share(max_bad: float, budget: int) -> None:
+    assert Quarantine(max_bad, records=200).budget == budget
+
+
+@pytest.mark.parametrize("max_bad", [-1, -0.1, 1.5, True, float("nan")])
+def test_a_budget_that_cannot_be_is_refused(max_bad: float) -> None:
+    with pytest.raises(ValueError, match="max_bad must be a count of 0 or more"):
+        Quarantine(max_bad, records=200)
+
+
+def test_bad_images_are_named_in_the_log_until_there_are_many(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    quarantine = Quarantine(1000, records=1000)
+    with caplog.at_level(logging.WARNING):
+        for position in range(500):
+            quarantine.add(bad(position))
+    assert "record 0: no such file (missing)" in caplog.text
+    assert len(caplog.records) == 21
+    assert quarantine.count() == 500
+
+
+def manifest(labels: list[int]) -> Manifest:
+    return Manifest.from_rows([f"{i}.jpg" for i in range(len(labels))], labels)
+
+
+def test_a_replacement_is_another_of_the_same_class_first() -> None:
+    table = manifest([0] * 20 + [1] * 20)
+    tries = list(replacements(table, seed=1, epoch=2, position=25))
+    assert tries
+    assert 25 not in tries
+    assert all(20 <= position < 40 for position in tries[:5])
+
+
+def test_a_replacement_depends_on_seed_epoch_and_position_and_nothing_else() -> None:
+    table = manifest([0, 1] * 50)
+    first = list(replacements(table, seed=1, epoch=2, position=9))
+    assert list(replacements(table, seed=1, epoch=2, position=9)) == first
+    others = [
+        list(replacements(table, seed=seed, epoch=epoch, position=position))
+        for seed, epoch, position in [(2, 1, 9), (2, 2, 9), (1, 3, 9), (1, 2, 11)]
+    ]
+    assert all(other != first for other in others)
+
+
+def test_a_class_of_one_image_is_replaced_by_any_other() -> None:
+    table = manifest([0] * 10 + [1])
+    tries = list(replacements(table, seed=1, epoch=0, position=10))
+    assert tries
+    assert all(position < 10 for position in tries)
+
+
+def test_a_manifest_of_one_image_has_no_replacement() -> None:
+    assert list(replacements(manifest([0]), seed=1, epoch=0, position=0)) == []

@@ -1,0 +1,319 @@
+"""The engine: order, bounds, errors, and every way in which it can end."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from itertools import count, islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infeed.errors import LoaderClosedError
+from infeed.stream import Meter, Window
+
+
+class Numbers:
+    """A work of `parts` numbers; `on_make` runs inside each part."""
+
+    def __init__(
+        self, number: int, parts: int = 3, on_make: Callable[[int, int], None] | None = None
+    ) -> None:
+        self.number = number
+        self.parts = parts
+        self._on_make = on_make
+        self._made = [-1] * parts
+
+    def make(self, part: int, tool: object, /) -> None:
+        if self._on_make is not None:
+            self._on_make(self.number, part)
+        self._made[part] = self.number * 100 + part
+
+    def result(self) -> list[int]:
+        return self._made
+
+
+def window_of(
+    works: Iterator[Numbers], *, threads: int = 3, depth: int = 3, meter: Meter | None = None
+) -> Window[None, list[int]]:
+    return Window(works, lambda: None, threads=threads, depth=depth, meter=meter or Meter())
+
+
+def drained(window: Window[None, list[int]]) -> list[list[int]]:
+    results = []
+    while True:
+        try:
+            results.append(window.next())
+        except StopIteration:
+            return results
+
+
+@settings(max_examples=40)
+@given(
+    parts=st.lists(st.integers(0, 5), max_size=20),
+    threads=st.integers(1, 5),
+    depth=st.integers(1, 5),
+)
+def test_every_work_is_delivered_whole_and_in_order(
+    parts: list[int], threads: int, depth: int
+) -> None:
+    window = window_of((Numbers(i, n) for i, n in enumerate(parts)), threads=threads, depth=depth)
+    expected = [[i * 100 + part for part in range(n)] for i, n in enumerate(parts)]
+    assert drained(window) == expected
+    window.close()
+
+
+def test_no_more_than_depth_works_are_open_beside_the_one_taken() -> None:
+    opened = []
+
+    def works() -> Iterator[Numbers]:
+        for number in count():
+            opened.append(number)
+            yield Numbers(number)
+
+    window = window_of(works(), depth=4)
+    for taken in range(1, 30):
+        window.next()
+        assert len(opened) <= taken + 4
+    window.close()
+
+
+def test_an_endless_schedule_can_be_left_at_any_time() -> None:
+    window = window_of(Numbers(number) for number in count())
+    assert window.next() == [0, 1, 2]
+    window.close()
+
+
+def test_closing_twice_is_fine_and_a_closed_window_says_so() -> None:
+    window = window_of(Numbers(number) for number in count())
+    window.next()
+    window.close()
+    window.close()
+    with pytest.raises(LoaderClosedError, match="this epoch has ended: open another one"):
+        window.next()
+
+
+def test_closing_a_window_that_never_started_is_fine() -> None:
+    window_of(Numbers(number) for number in count()).close()
+
+
+def test_an_error_reaches_the_reader_after_all_earlier_works_with_its_own_traceback() -> None:
+    def fail_at_five(number: int, part: int) -> None:
+        if number == 5 and part == 1:
+            raise KeyError("five")
+
+    window = window_of(Numbers(number, on_make=fail_at_five) for number in count())
+    delivered = [window.next()[0] // 100 for _ in range(5)]
+    assert delivered == [0, 1, 2, 3, 4]
+    with pytest.raises(KeyError, match="five") as caught:
+        window.next()
+    assert "fail_at_five" in "".join(traceback.format_tb(caught.value.__traceback__))
+    with pytest.raises(LoaderClosedError):
+        window.next()
+
+
+def test_a_worker_that_calls_sys_exit_is_an_error_in_the_reader_not_a_silent_stall() -> None:
+    window = window_of(Numbers(0, on_make=lambda number, part: sys.exit(3)) for _ in range(1))
+    with pytest.raises(SystemExit):
+        window.next()
+
+
+def test_a_schedule_that_raises_is_an_error_in_the_reader() -> None:
+    def works() -> Iterator[Numbers]:
+        yield Numbers(0)
+        raise RuntimeError("no second one")
+
+    window = window_of(works())
+    assert window.next() == [0, 1, 2]
+    with pytest.raises(RuntimeError, match="no second one"):
+        window.next()
+
+
+def test_a_tool_that_cannot_be_made_is_an_error_in_the_reader() -> None:
+    def no_memory() -> None:
+        raise MemoryError("no scratch")
+
+    works = (Numbers(number) for number in count())
+    window = Window(works, no_memory, threads=2, depth=2, meter=Meter())
+    with pytest.raises(MemoryError, match="no scratch"):
+        window.next()
+
+
+def test_each_thread_has_a_tool_of_its_own() -> None:
+    users: dict[int, set[int]] = {}
+
+    class UsesTool(Numbers):
+        def make(self, part: int, tool: object, /) -> None:
+            users.setdefault(id(tool), set()).add(threading.get_ident())
+            super().make(part, tool)
+
+    tools = []
+
+    def make_tool() -> object:
+        tools.append(object())
+        return tools[-1]
+
+    window: Window[object, list[int]] = Window(
+        (UsesTool(number) for number in range(50)), make_tool, threads=4, depth=3, meter=Meter()
+    )
+    for _ in range(50):
+        window.next()
+    window.close()
+    assert all(len(threads) == 1 for threads in users.values())
+
+
+def test_a_collected_window_ends_its_threads() -> None:
+    window = window_of(Numbers(number) for number in count())
+    window.next()
+    threads = [t for t in threading.enumerate() if t.name.startswith("infeed-window")]
+    assert threads
+    del window
+    gc.collect()
+    for thread in threads:
+        thread.join(timeout=5)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_idle_threads_end_and_come_back_when_the_reader_does() -> None:
+    window = window_of(Numbers(number) for number in count())
+    assert window.next() == [0, 1, 2]
+    for thread in [t for t in threading.enumerate() if t.name.startswith("infeed-window")]:
+        thread.join(timeout=10)
+        assert not thread.is_alive(), "an idle thread stays"
+    assert [window.next()[0] for _ in range(20)] == [100 * n for n in range(1, 21)]
+    window.close()
+
+
+def test_closing_waits_only_for_the_part_in_hand() -> None:
+    in_hand, go_on = threading.Event(), threading.Event()
+    made = []
+
+    def slow(number: int, part: int) -> None:
+        in_hand.set()
+        go_on.wait(timeout=30)
+        made.append((number, part))
+
+    window = window_of((Numbers(n, on_make=slow) for n in count()), threads=1)
+    window.start()
+    assert in_hand.wait(timeout=30)
+    closing = threading.Thread(target=window.close)
+    closing.start()
+    go_on.set()
+    closing.join(timeout=30)
+    assert not closing.is_alive()
+    assert len(made) == 1
+
+
+def test_a_reader_that_waits_in_another_thread_is_woken_by_close() -> None:
+    go_on = threading.Event()
+    outcome = []
+    window = window_of(Numbers(n, on_make=lambda *_: go_on.wait(30) and None) for n in count())
+
+    def read() -> None:
+        try:
+            window.next()
+        except LoaderClosedError:
+            outcome.append("closed")
+
+    window.start()
+    reader = threading.Thread(target=read)
+    reader.start()
+    closing = threading.Thread(target=window.close)
+    closing.start()
+    go_on.set()
+    closing.join(timeout=30)
+    reader.join(timeout=30)
+    assert not reader.is_alive()
+    assert outcome in ([], ["closed"])  # it may have been quicker than `close`
+
+
+def test_waiting_is_counted_and_the_first_batch_apart() -> None:
+    meter = Meter()
+    gate = threading.Event()
+    window = window_of(
+        (Numbers(n, on_make=lambda *_: gate.wait(30) and None) for n in range(5)), meter=meter
+    )
+    threading.Timer(0.05, gate.set).start()
+    drained(window)
+    window.close()
+    reading = meter.read()
+    assert reading.first_wait_seconds > 0
+    assert reading.wait_seconds >= reading.first_wait_seconds
+
+
+@pytest.mark.parametrize("bad", [{"threads": 0}, {"depth": 0}])
+def test_no_threads_or_no_depth_is_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="threads and depth must be at least 1"):
+        window_of(iter(()), **bad)
+
+
+def test_windows_come_and_go_without_leaving_threads() -> None:
+    before = threading.active_count()
+    for _ in range(100):
+        window = window_of(Numbers(number) for number in count())
+        assert [r[0] for r in islice(iter(window.next, None), 3)] == [0, 100, 200]
+        window.close()
+    assert threading.active_count() == before
+
+
+PROGRAM = """
+import itertools, sys, time
+from infeed.stream import Meter, Window
+
+class Slow:
+    parts = 4
+    def make(self, part, tool):
+        sum(range(20_000))
+    def result(self):
+        return 1
+
+works = (Slow() for _ in itertools.count())
+window = Window(works, lambda: None, threads=4, depth=3, meter=Meter())
+window.next()
+print("started", flush=True)
+"""
+
+
+def test_the_interpreter_exits_at_once_with_a_window_open() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
+
+
+def test_an_unhandled_error_exits_at_once_with_a_window_open() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM + "raise ValueError('mine')"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("ValueError: mine")
+
+
+def test_ctrl_c_while_waiting_for_a_batch_ends_the_process() -> None:
+    program = PROGRAM.replace("sum(range(20_000))", "time.sleep(0.05)") + (
+        "\nwhile True:\n    window.next()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "started\n"
+    begin = time.monotonic()
+    os.kill(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT, error
+    assert error.rstrip().endswith("KeyboardInterrupt")
+    # Not a benchmark: an order of magnitude above what it takes, and far below a hang.
+    assert time.monotonic() - begin < 20
