@@ -99,6 +99,19 @@ def test_a_label_outside_the_given_classes_is_refused_with_the_classes():
     )
 
 
+def test_given_classes_name_labels_that_are_their_numbers():
+    manifest = Manifest.from_rows(["a", "b", "c"], [1, "rust", 0], class_names=["healthy", "rust"])
+    assert manifest.class_names == ("healthy", "rust")
+    assert manifest.labels.tolist() == [1, 1, 0]
+    with pytest.raises(ManifestError, match="label '2' is not among class_names"):
+        Manifest.from_rows(["a"], [2], class_names=["healthy", "rust"])
+
+
+def test_given_classes_that_are_numbers_are_labels_not_places():
+    with pytest.raises(ManifestError, match="label '0' is not among class_names"):
+        Manifest.from_rows(["a"], [0], class_names=["1", "2"])
+
+
 def test_given_classes_keep_their_order_and_the_empty_ones():
     manifest = Manifest.from_rows(["a", "b"], [3, 1], class_names=["3", 2, "1"])
     assert manifest.class_names == ("3", "2", "1")

@@ -47,6 +47,23 @@ def given_class_names(class_names: Iterable[str | int]) -> tuple[str, ...]:
     return texts
 
 
+def class_codes(class_names: tuple[str, ...]) -> dict[str, int]:
+    """The number of each label that may occur, for given class names.
+
+    A label is a class name. Where no class name is a number, a label may also be the number of
+    a class, from 0: many manifests say 3, and a file beside them says that 3 is "rust".
+
+    >>> class_codes(("healthy", "rust"))
+    {'healthy': 0, 'rust': 1, '0': 0, '1': 1}
+    >>> class_codes(("3", "rust"))
+    {'3': 0, 'rust': 1}
+    """
+    codes = {name: code for code, name in enumerate(class_names)}
+    if not any(_CANONICAL_INTEGER.fullmatch(name) for name in class_names):
+        codes |= {str(code): code for code in range(len(class_names))}
+    return codes
+
+
 def _as_text(name: object) -> str:
     if isinstance(name, str):
         return str(name)

@@ -148,8 +148,9 @@ class Manifest:
                 absolute, or keys of a storage that is no folder.
             image_column, label_column: keys of the objects; None: found when unambiguous.
             weight_column: the key of the sample weights; None: no weights.
-            class_names: the only labels allowed, in class order, as texts or integers. None:
-                those that occur, sorted as numbers if all are whole numbers, else as text.
+            class_names: the only labels allowed, in class order, as texts or integers; or, for
+                labels that are numbers from 0, the names of these. None: the labels that
+                occur, sorted as numbers if all are whole numbers, else as text.
             labelled: False reads no labels.
             duplicates: for an image name that occurs again: "raise", "keep" all rows, or
                 "drop" all but the first.

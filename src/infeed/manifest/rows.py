@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infeed.errors import ManifestError
-from infeed.manifest.classes import given_class_names, sorted_class_names
+from infeed.manifest.classes import class_codes, given_class_names, sorted_class_names
 from infeed.manifest.duplicates import DUPLICATES, Duplicates, repeated_names
 from infeed.manifest.gather import gather
 from infeed.manifest.place import listing, place, show
@@ -39,7 +39,8 @@ class Rows:
         source: what messages call the manifest.
         labelled: whether every row has a label.
         weighted: whether every row has a weight.
-        class_names: the only labels allowed, in class order; None: those that occur.
+        class_names: the only labels allowed, in class order, or names for the labels 0, 1,
+            2, ...; None: those that occur.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Rows:
         self.labelled = labelled
         self.weighted = weighted
         self._class_names = given
-        self._codes = {name: code for code, name in enumerate(given or ())}
+        self._codes = class_codes(given or ())
         self._arena = BytesIO()
         self._ends = array("q", [0])
         self._labels = array("i")
