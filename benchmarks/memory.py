@@ -42,7 +42,6 @@ def main() -> None:
         for count in arguments.rows:
             repeated = Path(scratch) / f"{count}.json"
             repeated.write_text(json.dumps([rows[i % len(rows)] for i in range(count)]), "utf-8")
-            peaks = {child: peak_mb(child, repeated, images) for child in ("fixed", "infeed")}
             fixed, ours = (peak_mb(child, repeated, images) for child in ("fixed", "infeed"))
             print(
                 f"{count:,} rows: fixed batch {fixed:,.0f} MiB, infeed {ours:,.0f} MiB, "

@@ -184,16 +184,20 @@ class Loader:
     ) -> Iterator[tuple[np.ndarray, ...]]:
         """A generator without end of (images, labels), for `fit_generator` and its like.
 
-        Its threads end with it: when it is closed, collected, or left by an exception.
+        Its threads end with it: when it is closed, collected, or left by an exception. Unlike a
+        `with` block it does not wait for them, since the collector may close it anywhere.
 
         Args:
             epoch: where to begin.
             start: the batch of that epoch to begin with.
             weights: yield (images, labels, weights).
         """
-        with self.endless(epoch, start) as batches:
-            for batch in batches:
+        stream = self.endless(epoch, start).__enter__()
+        try:
+            for batch in stream:
                 yield batch.as_tuple(weights=weights)
+        finally:
+            stream.stop()
 
     def _works(self, epoch: int, start: int, *, endless: bool) -> Iterator[_BatchWork]:
         for e in itertools.count(epoch):
@@ -257,9 +261,14 @@ class BatchStream(Iterator[Batch]):
         return self._window.next()
 
     def close(self) -> None:
-        """Ends the threads. May be called more than once."""
+        """Ends the threads and waits for them. May be called more than once."""
         if self._window is not None:
             self._window.close()
+
+    def stop(self) -> None:
+        """Tells the threads to end, without waiting for the image that each has in hand."""
+        if self._window is not None:
+            self._window.stop()
 
 
 class _Tool:

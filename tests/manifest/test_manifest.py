@@ -393,6 +393,15 @@ def test_open_takes_folders_which_have_no_columns(tmp_path):
     (tmp_path / "cat/a.jpg").touch()
     assert Manifest.open(tmp_path).class_names == ("cat",)
     assert Manifest.open(tmp_path, labelled=False).labels is None
+
+
+def test_open_takes_the_manifests_own_folder_where_none_is_given(tmp_path):
+    path = tmp_path / "m.json"
+    path.write_text('[{"image": "a.jpg", "label": 1}]')
+    assert Manifest.open(path).images == str(tmp_path)
+
+
+def test_open_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(ManifestError, match="is a folder: it holds the images itself"):
         Manifest.open(tmp_path, label_column="x")
     with pytest.raises(ManifestError, match="there is no such file"):

@@ -98,7 +98,8 @@ class Manifest:
 
         A folder goes to `from_folders`; a file whose name ends in `.json`, `.jsonl` or
         `.ndjson` to `from_json`, in `.csv` or `.tsv` to `from_csv`, and any other by what it
-        begins with. Arguments and errors are theirs.
+        begins with. Arguments and errors are theirs, except that without `images` the names
+        are relative to the folder of the manifest.
         """
         path = Path(path)
         if path.is_dir():
@@ -117,7 +118,7 @@ class Manifest:
         read = cls.from_csv if is_csv else cls.from_json
         return read(
             path,
-            images=images,
+            images=path.parent if images is None else images,
             image_column=image_column,
             label_column=label_column,
             weight_column=weight_column,

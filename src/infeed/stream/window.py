@@ -101,6 +101,10 @@ class Window(Generic[Tool, T]):
         self._delivered += 1
         return work.result()
 
+    def stop(self) -> None:
+        """Tells the threads to end, without waiting; may be called wherever `close` may."""
+        self._crew.stop()
+
     def close(self) -> None:
         """Ends the threads and waits for them: at most for the part that each has in hand.
 
