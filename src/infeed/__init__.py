@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     from infeed.read import LocalStorage, MemoryStorage, Storage
     from infeed.sample import Recipe
     from infeed.stream import BadImage, Batch
-    from infeed.trainers.keras import (
-        ImageDataset,
-        image_dataset_from_directory,
-        image_dataset_from_manifest,
-    )
+    from infeed.trainers.keras import ImageDataset as ImageDataset
+    from infeed.trainers.keras import image_dataset_from_directory as image_dataset_from_directory
+    from infeed.trainers.keras import image_dataset_from_manifest as image_dataset_from_manifest
 
 _HOMES = {
     "BadImage": "infeed.stream",
@@ -64,6 +62,7 @@ _HOMES = {
     "image_dataset_from_manifest": "infeed.trainers.keras",
 }
 
+# What `from infeed import *` brings: all but the names that import Keras.
 __all__ = [
     "BadImage",
     "BadImageError",
@@ -71,7 +70,6 @@ __all__ = [
     "BatchPlan",
     "BatchStream",
     "DecodeError",
-    "ImageDataset",
     "InfeedError",
     "Loader",
     "LoaderClosedError",
@@ -87,8 +85,6 @@ __all__ = [
     "StorageError",
     "TooManyBadImagesError",
     "__version__",
-    "image_dataset_from_directory",
-    "image_dataset_from_manifest",
 ]
 
 
@@ -102,4 +98,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*_HOMES, *__all__})

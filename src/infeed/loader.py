@@ -15,7 +15,7 @@ from infeed.order import BatchPlan, Sampler
 from infeed.read import LocalStorage, Storage
 from infeed.sample import Recipe, Scratch, decode_into, to_float32, use_one_thread_per_call
 from infeed.stream.batch import Batch
-from infeed.stream.buffers import aligned_empty
+from infeed.stream.buffers import Recycler
 from infeed.stream.cores import usable_cores
 from infeed.stream.meter import Meter
 from infeed.stream.quarantine import BadImage, Quarantine
@@ -173,7 +173,8 @@ class Loader:
         Raises:
             IndexError: the epoch has no such batch.
         """
-        work = _BatchWork(self, self.sampler.plan(len(self.manifest), epoch, number))
+        plan = self.sampler.plan(len(self.manifest), epoch, number)
+        work = _BatchWork(self, plan, Recycler(keep=0))
         tool = _Tool(self)
         for part in range(work.parts):
             work.make(part, tool)
@@ -200,9 +201,11 @@ class Loader:
             stream.stop()
 
     def _works(self, epoch: int, start: int, *, endless: bool) -> Iterator[_BatchWork]:
+        recycler = Recycler()
         for e in itertools.count(epoch):
             for number in range(start, self.steps(e)):
-                yield _BatchWork(self, self.sampler.plan(len(self.manifest), e, number))
+                plan = self.sampler.plan(len(self.manifest), e, number)
+                yield _BatchWork(self, plan, recycler)
             if not endless:
                 return
             start = 0
@@ -284,12 +287,13 @@ class _Tool:
 class _BatchWork:
     """One batch under way: its parts are slices of its rows."""
 
-    def __init__(self, loader: Loader, plan: BatchPlan) -> None:
+    def __init__(self, loader: Loader, plan: BatchPlan, recycler: Recycler) -> None:
         self._loader = loader
         self._plan = plan
         rows = len(plan.positions)
-        self._images = aligned_empty((rows, *loader.recipe.shape), loader.dtype)
+        self._images = recycler.empty((rows, *loader.recipe.shape), loader.dtype)
         self._sources = plan.positions.copy()
+        self._positions = plan.positions.tolist()
         self.parts = -(-rows // ROWS_PER_TASK)
 
     def make(self, part: int, tool: _Tool, /) -> None:
@@ -331,7 +335,7 @@ class _BatchWork:
 
     def _fill(self, row: int, image: np.ndarray, scratch: Scratch, spent: list[float]) -> None:
         """Puts the planned record's pixels into `image`, or else what stands in for them."""
-        position = int(self._plan.positions[row])
+        position = self._positions[row]
         try:
             self._load(position, image, scratch, spent)
         except BadImageError as error:

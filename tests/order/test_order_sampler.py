@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import tracemalloc
@@ -358,3 +359,25 @@ def test_values_are_frozen() -> None:
     for array in (plan.positions, plan.weights):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+@given(
+    n=st.integers(1, 300),
+    batch_size=st.integers(1, 50),
+    count=st.integers(1, 4),
+    remainder=st.sampled_from(REMAINDERS),
+)
+def test_every_step_of_the_stream_has_its_epoch_and_number(n, batch_size, count, remainder):
+    sampler = Sampler(batch_size=batch_size, remainder=remainder, shard=Shard(0, count))
+    if not any(sampler.steps(n, epoch) for epoch in range(batch_size * count)):
+        with pytest.raises(ValueError, match="make no batch"):
+            sampler.locate(n, 0)
+        return
+    walked = ((e, k) for e in itertools.count() for k in range(sampler.steps(n, e)))
+    places = list(itertools.islice(walked, 40))
+    assert [sampler.locate(n, step) for step in range(40)] == places
+
+
+def test_a_step_before_the_first_is_refused():
+    with pytest.raises(ValueError, match="step must be 0 or more, got -1"):
+        Sampler().locate(10, -1)

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from infeed.errors import TooManyBadImagesError
 from infeed.manifest import Manifest
-from infeed.stream import BadImage, Batch, Meter, Quarantine, aligned_empty, replacements
+from infeed.stream import (
+    BadImage,
+    Batch,
+    Meter,
+    Quarantine,
+    Recycler,
+    aligned_empty,
+    replacements,
+)
 
 
 @given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from(["uint8", "float32", "int64"]))
@@ -23,6 +31,64 @@ def test_a_batch_array_is_aligned_contiguous_and_writable(shape: list[int], dtyp
     assert array.size == 0 or array.ctypes.data % 64 == 0
     assert array.flags.c_contiguous
     assert array.flags.writeable
+
+
+@given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from(["uint8", "float32"]))
+def test_a_recycled_array_is_aligned_contiguous_and_writable(shape: list[int], dtype: str) -> None:
+    recycler = Recycler()
+    for _ in range(3):
+        array = recycler.empty(tuple(shape), dtype)
+        assert array.shape == tuple(shape)
+        assert array.dtype == dtype
+        assert array.size == 0 or array.ctypes.data % 64 == 0
+        assert array.flags.c_contiguous
+        assert array.flags.writeable
+
+
+def test_memory_is_used_again_only_when_no_view_of_it_is_left() -> None:
+    recycler = Recycler()
+    array = recycler.empty((100,), np.uint8)
+    home = array.ctypes.data
+    view = array.reshape(10, 10)[2:5].view(np.int8)
+    del array
+    assert recycler.empty((100,), np.uint8).ctypes.data != home
+    del view
+    assert recycler.empty((100,), np.uint8).ctypes.data == home
+
+
+def test_memory_that_jax_aliases_is_not_used_again() -> None:
+    import jax
+
+    recycler = Recycler()
+    array = recycler.empty((64, 64), np.uint8)
+    array.fill(7)
+    on_device = jax.device_put(array)
+    doubled = jax.jit(lambda x: x * 2)(array)
+    del array
+    for _ in range(4):
+        recycler.empty((64, 64), np.uint8).fill(9)
+    assert (np.asarray(on_device) == 7).all()
+    assert (np.asarray(doubled) == 14).all()
+
+
+def test_no_more_memory_is_kept_than_asked() -> None:
+    recycler = Recycler(keep=1)
+    arrays = [recycler.empty((1000,), np.uint8) for _ in range(5)]
+    homes = {array.ctypes.data for array in arrays}
+    del arrays
+    again = [recycler.empty((1000,), np.uint8) for _ in range(2)]
+    assert again[0].ctypes.data in homes
+
+
+def test_smaller_arrays_take_larger_memory_and_larger_ones_do_not_take_smaller() -> None:
+    recycler = Recycler()
+    home = recycler.empty((100,), np.uint8).ctypes.data  # given back at once
+    small = recycler.empty((10,), np.uint8)
+    assert small.ctypes.data == home
+    del small
+    large = recycler.empty((1000,), np.uint8)
+    large.fill(1)
+    assert len(large) == 1000
 
 
 def batch() -> Batch:
@@ -106,7 +172,7 @@ def test_bad_images_are_named_in_the_log_until_there_are_many(
     with caplog.at_level(logging.WARNING):
         for position in range(500):
             quarantine.add(bad(position))
-    assert "record 0: no such file (missing)" in caplog.text
+    assert "bad image (missing): record 0: no such file" in caplog.text
     assert len(caplog.records) == 21
     assert quarantine.count() == 500
 

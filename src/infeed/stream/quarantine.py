@@ -87,7 +87,7 @@ class Quarantine:
             if count <= KEPT_EXAMPLES:
                 self._bad[image.position] = image
         if count <= LOGGED_EXAMPLES:
-            logger.warning("bad image, replaced: %s (%s)", image.message, image.reason)
+            logger.warning("bad image (%s): %s", image.reason, image.message)
         if count == LOGGED_EXAMPLES + 1:
             logger.warning("more bad images follow; they are counted, no longer named here")
         if count > self.budget:

@@ -150,7 +150,8 @@ class _Crew(Generic[Tool, T]):
         self._ready = threading.Condition(self._lock)  # the reader waits here
         self._schedule = schedule
         self._window: deque[_Entry[Tool, T]] = deque()
-        self._threads: set[threading.Thread] = set()  # alive: to be joined
+        self._threads: list[threading.Thread] = []  # started and not joined
+        self._alive = 0  # of these, the ones that have not come to their end
         self._working = 0  # of these, the ones that will still claim a part
         self._started = 0
         self._exhausted = False
@@ -200,7 +201,7 @@ class _Crew(Generic[Tool, T]):
         """Tells the threads to end, and waits until they have."""
         self.stop()
         with self._lock:
-            threads = list(self._threads)
+            threads, self._threads = self._threads, []
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join()
@@ -211,11 +212,13 @@ class _Crew(Generic[Tool, T]):
         thread.start()  # it needs the lock before it touches what follows
         self._started += 1
         self._working += 1
-        if not self._threads:
+        if not self._alive:
             # A daemon thread that is inside a codec when the interpreter goes down may
             # abort the process. So whoever has threads has them joined before that.
             atexit.register(self.close)
-        self._threads.add(thread)
+        self._alive += 1
+        self._threads = [each for each in self._threads if each.is_alive()]
+        self._threads.append(thread)
 
     def _has_work(self) -> bool:
         """Whether a new thread would find something to do."""
@@ -231,8 +234,8 @@ class _Crew(Generic[Tool, T]):
             self._fail(error)
         finally:
             with self._lock:
-                self._threads.discard(threading.current_thread())
-                if not self._threads:
+                self._alive -= 1
+                if not self._alive:
                     atexit.unregister(self.close)
 
     def _make_parts(self) -> None:

@@ -1,0 +1,1 @@
+"""The commands: parse, call, print. No logic, and nothing heavy imported before it is needed."""

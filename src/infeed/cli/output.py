@@ -1,0 +1,90 @@
+"""What a command prints: words for people, or one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_options(command: F) -> F:
+    """Adds the options that every command has."""
+    for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("-q", "--quiet", is_flag=True, help="Print only errors and the result."),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON object; progress on stderr."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class Output:
+    """Where a command's words go.
+
+    Args:
+        as_json: standard output gets one JSON object, and all words go to standard error.
+        quiet: no words but the result.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.is_quiet = quiet
+        self._as_json = as_json
+        self.stream = sys.stderr if as_json else sys.stdout
+
+    def say(self, text: str) -> None:
+        """A line for people on the way."""
+        if not self.is_quiet:
+            print(text, file=self.stream, flush=True)
+
+    def result(self, text: str, value: dict[str, Any]) -> None:
+        """What the command was called for: in words, or as JSON."""
+        if self._as_json:
+            json.dump(without_nan(value), sys.stdout, ensure_ascii=True, allow_nan=False)
+            sys.stdout.write("\n")
+        else:
+            sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def without_nan(value: Any) -> Any:
+    """The value with null for every number that JSON cannot write, such as a loss of NaN.
+
+    >>> without_nan({"loss": float("nan"), "epochs": [1.5, float("inf")]})
+    {'loss': None, 'epochs': [1.5, None]}
+    """
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def printable(name: str) -> str:
+    """A file's name that cannot steer the terminal: control characters are written as escapes.
+
+    >>> printable("苹果 叶.jpg"), printable("a\\x1b[2Jb\\n.jpg")
+    ('苹果 叶.jpg', 'a\\\\x1b[2Jb\\\\n.jpg')
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: `8.2 s`, `3 min 05 s`, `2 h 07 min`.
+
+    >>> duration(8.24), duration(185), duration(7620)
+    ('8.2 s', '3 min 05 s', '2 h 07 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

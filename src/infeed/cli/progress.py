@@ -1,0 +1,100 @@
+"""Progress: a bar on a terminal, a plain line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from types import TracebackType
+from typing import Self
+
+from infeed.cli.interrupt import Interrupt
+from infeed.cli.output import Output
+
+PLAIN_LINE_SECONDS = 10.0
+
+
+class ProgressLine:
+    """Shows how far a command is; use as a `with` block.
+
+    Within the block, what infeed logs as a warning becomes a line too, and Ctrl-C ends the
+    command at the next update at the latest.
+
+    Args:
+        output: where it goes; a quiet one shows nothing.
+    """
+
+    def __init__(self, output: Output) -> None:
+        # Rich takes 50 ms to import: not before something is shown.
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._output = output
+        console = Console(file=output.stream, markup=False, highlight=False, soft_wrap=True)
+        self._is_bar = console.is_terminal and not output.is_quiet
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[details]}", markup=False),
+            console=console,
+            transient=True,
+            disable=not self._is_bar,
+        )
+        self._task = self._bar.add_task("", total=None, details="", visible=False)
+        self._printed = time.monotonic()
+        self._warnings = _WarningLines(self)
+        self._interrupt = Interrupt()
+
+    def __enter__(self) -> Self:
+        self._interrupt.install()
+        logging.getLogger("infeed").addHandler(self._warnings)
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        logging.getLogger("infeed").removeHandler(self._warnings)
+        self._interrupt.remove()
+
+    def update(self, title: str, done: int, total: int, details: str) -> None:
+        """Shows that `done` of `total` things of `title` are done."""
+        self._interrupt.check()
+        if self._is_bar:
+            self._bar.update(
+                self._task,
+                description=title,
+                completed=done,
+                total=total,
+                details=f"{done}/{total}  {details}",
+                visible=True,
+            )
+        elif time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
+            self._printed = time.monotonic()
+            self._output.say(f"{title}  {done}/{total}  {details}")
+
+    def line(self, text: str) -> None:
+        """A line that stays, above the bar."""
+        self._interrupt.check()
+        self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """The same, from any thread."""
+        if self._is_bar:
+            self._bar.console.print(text)
+        else:
+            self._output.say(text)
+
+
+class _WarningLines(logging.Handler):
+    """Writes warnings between the progress lines instead of across them."""
+
+    def __init__(self, lines: ProgressLine) -> None:
+        super().__init__(logging.WARNING)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.warn(record.getMessage())

@@ -1,0 +1,233 @@
+"""`infeed train`: a model from a manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infeed.cli.output import Output, duration, output_options, printable
+from infeed.cli.progress import ProgressLine
+from infeed.errors import InfeedError
+
+if TYPE_CHECKING:
+    from infeed.trainers.keras import ImageDataset
+    from infeed.trainers.keras.progress import Progress
+    from infeed.trainers.keras.training import TrainingSummary
+
+
+@click.command()
+@click.argument("train", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--images", type=click.Path(path_type=Path), help="Folder of TRAIN's images [its own folder]."
+)
+@click.option(
+    "--val", type=click.Path(exists=True, path_type=Path), help="Manifest or folder to validate on."
+)
+@click.option(
+    "--val-images", type=click.Path(path_type=Path), help="Folder of VAL's images [its own folder]."
+)
+@click.option(
+    "--model",
+    default="small",
+    show_default=True,
+    help="`small`, a keras.applications name, or module:function.",
+)
+@click.option("--size", type=click.IntRange(1), default=224, show_default=True, help="Of images.")
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Batch size.")
+@click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of order and weights.")
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder for the run [run-1, run-2, ...]."
+)
+@click.option("--image-column", help="Column of image names [found by itself].")
+@click.option("--label-column", help="Column of labels [found by itself].")
+@click.option(
+    "--class-names",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON list of all classes, or of the names of the labels 0, 1, 2, ...",
+)
+@click.option(
+    "--duplicates",
+    type=click.Choice(["raise", "keep", "drop"]),
+    default="raise",
+    show_default=True,
+    help="Rows that name the same image.",
+)
+@click.option(
+    "--max-bad",
+    default="0.05",
+    show_default=True,
+    help="Bad images to bear: a count, or a share with a decimal point.",
+)
+@click.option("--threads", type=click.IntRange(1), help="Decoding threads [one for each core].")
+@output_options
+def train(
+    train: Path,
+    val: Path | None,
+    out: Path | None,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Train a model on TRAIN: a JSON, CSV or TSV manifest, or a folder with one folder a class.
+
+    The run's folder gets the model (model.keras), its class names, the form of its images,
+    a log of metrics for each epoch, and a summary.
+    """
+    output = Output(as_json=as_json, quiet=quiet)
+    finish_training(output, *run_training(output, train, val, out, **options))
+
+
+def run_training(
+    output: Output,
+    train: Path,
+    val: Path | None,
+    out: Path | None,
+    *,
+    model: str,
+    size: int,
+    batch: int,
+    epochs: int,
+    seed: int,
+    learning_rate: float,
+    max_bad: str,
+    images: Path | None = None,
+    val_images: Path | None = None,
+    runs: Path = Path(),
+    class_names: Path | None = None,
+    **columns: Any,
+) -> tuple[TrainingSummary, Path]:
+    """Trains as the command does; returns what the run did, and where it is."""
+    from infeed.trainers.backend import choose_backend
+
+    backend = choose_backend()
+    from infeed.trainers.keras.models import make_model
+    from infeed.trainers.keras.training import seed_everything, train_model
+    from infeed.trainers.run_folder import make_run_folder, read_class_names
+
+    common = {
+        "image_size": (size, size),
+        "batch_size": batch,
+        "seed": seed,
+        "max_bad": _budget(max_bad),
+        "verbose": False,
+    } | columns
+    names = None if class_names is None else read_class_names(class_names)
+    train_set = _dataset(train, images, common | {"class_names": names})
+    val_set = None
+    if val is not None:
+        val_set = _dataset(
+            val,
+            val_images,
+            common
+            | {"shuffle": False, "on_bad_image": "mask", "class_names": train_set.class_names},
+        )
+    seed_everything(seed)
+    network = make_model(
+        model,
+        input_shape=train_set.loader.recipe.shape,
+        num_classes=train_set.num_classes,
+        learning_rate=learning_rate,
+    )
+    # Not before everything else is right: a mistake must not leave an empty folder.
+    folder = make_run_folder(out, beside=runs)
+    validated = "" if val_set is None else f", validated on {len(val_set.loader.manifest)}"
+    output.say(
+        f"Training {network.name} ({network.count_params():,} weights) on "
+        f"{len(train_set.loader.manifest):,} images of {train_set.num_classes} classes{validated}; "
+        f"{backend}, {train_set.loader.threads} decoding threads, into {folder}"
+    )
+    with ProgressLine(output) as line:
+        try:
+            summary = train_model(
+                network,
+                train_set,
+                val_set,
+                epochs=epochs,
+                out=folder,
+                report=lambda progress: _show(line, progress),
+            )
+        except ValueError as error:
+            if isinstance(error, InfeedError):
+                raise
+            # All settings were checked before: this is between the model and its data.
+            raise RuntimeError(f"{network.name} could not be trained: {error}") from error
+    return summary, folder
+
+
+def finish_training(output: Output, summary: TrainingSummary, out: Path) -> None:
+    """Prints what a run did, and where it is."""
+    fields = asdict(summary)
+    fields.pop("bad")
+    fields |= fields.pop("metrics")
+    output.result(_in_words(summary, out), {**fields, "out": str(out)})
+
+
+def _dataset(source: Path, images: Path | None, options: dict[str, Any]) -> ImageDataset:
+    from infeed.trainers.keras import image_dataset_from_directory, image_dataset_from_manifest
+
+    dataset: ImageDataset
+    if source.is_dir():
+        if images is not None:
+            raise click.UsageError(
+                f"{source} is a folder, so it holds its images itself: leave the images folder out"
+            )
+        given = [name for name in ("image_column", "label_column") if options.get(name)]
+        if given:
+            raise click.UsageError(
+                f"{source} is a folder, which has no columns: leave out "
+                + ", ".join("--" + name.replace("_", "-") for name in given)
+            )
+        manifest_only = ("image_column", "label_column", "duplicates")
+        dataset = image_dataset_from_directory(
+            source, **{key: value for key, value in options.items() if key not in manifest_only}
+        )
+    else:
+        dataset = image_dataset_from_manifest(source, images, **options)
+    return dataset
+
+
+def _budget(text: str) -> int | float:
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        raise click.UsageError(
+            f"--max-bad must be a count such as 10, or a share such as 0.05, got {text!r}"
+        ) from None
+
+
+def _show(line: ProgressLine, progress: Progress) -> None:
+    speed = f"{progress.images_per_second:,.0f} images/s"
+    waiting = f"waiting for data {progress.wait_fraction:.1%}"
+    metrics = "  ".join(f"{name} {value:.4f}" for name, value in progress.metrics.items())
+    title = f"Epoch {progress.epoch + 1}/{progress.epochs}"
+    if progress.is_epoch_end:
+        line.line(f"{title}  {metrics}  {speed}, {waiting}")
+        return
+    if progress.step == 0 and progress.seconds_left is None:
+        line.update(title, 0, progress.steps, "compiling the model")
+        return
+    left = "" if progress.seconds_left is None else f"{duration(progress.seconds_left)} left  "
+    line.update(title, progress.step, progress.steps, f"{speed}  {left}{waiting}  {metrics}")
+
+
+def _in_words(summary: TrainingSummary, out: Path) -> str:
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in summary.metrics.items())
+    took = duration(summary.seconds)
+    speed = f"{summary.images_per_second:,.0f} images/s"
+    waiting = f"waiting for data {summary.data_wait_fraction:.1%} of the time"
+    lines = [
+        f"Trained {summary.epochs} epochs, {summary.images_seen:,} images in {took}.",
+        f"Speed: {speed}, {waiting}.",
+        f"At the end: {metrics}.",
+    ]
+    if summary.bad_images:
+        lines.append(f"Bad images: {summary.bad_images}, replaced (masked in validation):")
+        lines += [f"  {printable(bad.message)}" for bad in summary.bad[:5]]
+    lines.append(f"Model, class names, recipe and log are in {out}")
+    return "\n".join(lines)

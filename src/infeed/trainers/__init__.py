@@ -1,0 +1,1 @@
+"""HAND-OVER: from batches to a training framework. Each folder is the sole importer of one."""

@@ -1,0 +1,9 @@
+"""Everything that touches Keras: the data set, the functions that make it, the training job.
+
+Importing this package imports Keras, which starts its back end.
+"""
+
+from infeed.trainers.keras.build import image_dataset_from_directory, image_dataset_from_manifest
+from infeed.trainers.keras.dataset import ImageDataset
+
+__all__ = ["ImageDataset", "image_dataset_from_directory", "image_dataset_from_manifest"]

@@ -1,0 +1,172 @@
+"""A training run from data sets to a folder with everything that serving needs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from infeed.stream import BadImage
+from infeed.trainers.keras.dataset import ImageDataset
+from infeed.trainers.keras.framework import keras
+from infeed.trainers.keras.progress import Progress, ProgressCallback
+from infeed.trainers.resources import peak_rss_mb
+from infeed.version import __version__
+
+MODEL_FILE = "model.keras"
+CLASSES_FILE = "class_names.json"
+RECIPE_FILE = "recipe.json"
+LOG_FILE = "log.csv"
+RUN_FILE = "run.json"
+RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, LOG_FILE, RUN_FILE)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSummary:
+    """What a run did.
+
+    Attributes:
+        epochs: epochs trained.
+        steps: steps trained, over all epochs.
+        images_seen: images trained, over all epochs.
+        seconds: wall time of the whole run, validation and compilation included.
+        images_per_second: training speed from the end of the first step on, without
+            validation.
+        data_wait_fraction: the share of that time in which training waited for data.
+        bad_images: different images of both sets that could not be had.
+        bad: these, with reasons; training first.
+        peak_rss_mb: the process' largest resident memory, in MiB.
+        metrics: of the last epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`, or
+            whatever the model was compiled with.
+    """
+
+    epochs: int
+    steps: int
+    images_seen: int
+    seconds: float
+    images_per_second: float
+    data_wait_fraction: float
+    bad_images: int
+    bad: tuple[BadImage, ...]
+    peak_rss_mb: float
+    metrics: dict[str, float]
+
+
+def train_model(
+    model: Any,
+    train: ImageDataset,
+    validation: ImageDataset | None,
+    *,
+    epochs: int,
+    out: Path,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> TrainingSummary:
+    """Trains a compiled model and writes the run into the folder `out`.
+
+    After every epoch `out` holds the model of that epoch (`model.keras`), its class names
+    (`class_names.json`), the form of its images (`recipe.json`), the metrics of each epoch
+    (`log.csv`) and, at the end, the summary (`run.json`).
+
+    Args:
+        model: a compiled `keras.Model` over batches of `train`.
+        train: the training data; closed at the end.
+        validation: the whole set is evaluated after each epoch; closed at the end.
+        epochs: from 1.
+        out: a folder; must exist, and hold no other run.
+        report: told of progress, a few times a second.
+
+    Raises:
+        TooManyBadImagesError: more bad images than the data sets allow.
+        OSError: `out` cannot be written.
+    """
+    begin = time.perf_counter()
+    _write_json(out / CLASSES_FILE, train.class_names)
+    _write_json(out / RECIPE_FILE, train.loader.recipe.to_json())
+    log = keras.callbacks.CSVLogger(str(out / LOG_FILE))
+    progress = ProgressCallback(train, report)
+    history: dict[str, list[float]] = {}
+    with contextlib.ExitStack() as closing:
+        # Keras leaves its file open when `fit` ends in an exception.
+        closing.callback(log.on_train_end)
+        closing.enter_context(train)
+        if validation is not None:
+            closing.enter_context(validation)
+        history = model.fit(
+            train,
+            validation_data=validation,
+            epochs=epochs,
+            verbose=0,
+            callbacks=[
+                log,
+                _SaveEveryEpoch(out / MODEL_FILE),
+                # Last, so that it has seen everything when it tells.
+                progress,
+            ],
+        ).history
+    seconds = time.perf_counter() - begin
+    sets = [train] if validation is None else [train, validation]
+    summary = TrainingSummary(
+        epochs=epochs,
+        steps=progress.steps,
+        images_seen=progress.images,
+        seconds=seconds,
+        # A run of one step has nothing behind the step that compiles.
+        images_per_second=progress.total.images_per_second or progress.images / seconds,
+        data_wait_fraction=progress.total.wait_fraction,
+        bad_images=sum(each.loader.quarantine.count() for each in sets),
+        bad=tuple(image for each in sets for image in each.loader.quarantine.bad),
+        peak_rss_mb=peak_rss_mb(),
+        metrics={name: float(values[-1]) for name, values in history.items()},
+    )
+    _write_json(
+        out / RUN_FILE,
+        {
+            "infeed": __version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "sampler": train.loader.sampler.to_json(),
+            **asdict(summary),
+            # JSON has no NaN, which a loss may become.
+            "metrics": {k: v if math.isfinite(v) else None for k, v in summary.metrics.items()},
+        },
+    )
+    return summary
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the framework's own randomness: initial weights, dropout."""
+    # Keras takes 32 bits.
+    keras.utils.set_random_seed(seed % 2**32)
+
+
+class _SaveEveryEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Keeps the model of the last whole epoch on disk, never half of one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        # Beside the final file, because os.replace is atomic within one file system only;
+        # and named .keras, because Keras chooses the format by that.
+        partial = self._path.with_name(f"partial-{os.getpid()}-{self._path.name}")
+        try:
+            self.model.save(partial)
+            os.replace(partial, self._path)  # noqa: PTH105 - says atomic to whoever reads it
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, value: object) -> None:
+    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    try:
+        partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        os.replace(partial, path)  # noqa: PTH105 - says atomic to whoever reads it
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,160 @@
+"""`infeed bench`, and with it what all commands share: codes, JSON, errors, names."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+JPEG = cv2.imencode(".jpg", np.full((24, 32, 3), 90, np.uint8))[1].tobytes()
+SMALL = ("--size", "16", "--batch", "8", "--epochs", "1")
+
+
+@pytest.fixture
+def of_leaves(leaves):
+    return ("bench", leaves.train_manifest, "--images", leaves.train_images, *SMALL)
+
+
+def write(path, text):
+    path.write_text(text, "utf-8")
+    return path
+
+
+def refused(done, code, *texts):
+    """Whether the command said these, in words, and ended with that code."""
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    for text in texts:
+        assert text in done.stderr
+
+
+def test_words_for_people_tell_every_epoch_and_the_ratio(infeed, of_leaves):
+    done = infeed(*of_leaves, "--epochs", "2")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("40 images, 16x16, ")
+    head = next(n for n, line in enumerate(lines) if line.split()[:2] == ["epoch", "images"])
+    assert [lines[head + n].split()[:2] for n in (1, 2)] == [["1", "40"], ["2", "40"]]
+    assert "Ratio: " in done.stdout
+    assert lines[-1] == "1 bad images were replaced"
+    assert done.stderr == ""
+
+
+def test_json_is_one_object_on_stdout_and_progress_on_stderr(infeed, of_leaves, leaves):
+    done = infeed(*of_leaves, "--json")
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    result = json.loads(done.stdout)
+    assert {"epochs", "stages", "limit_images_per_second", "peak_rss_mb", "ratio"} <= set(result)
+    (epoch,) = result["epochs"]
+    assert {"epoch", "images", "seconds", "images_per_second", "source"} <= set(epoch)
+    assert (epoch["epoch"], epoch["images"], epoch["source"]) == (0, 40, "decoded")
+    assert result["bad_images"] == 1
+    assert done.stderr.startswith("40 images, 16x16, ")
+    assert leaves.truncated in done.stderr
+
+
+def test_quiet_prints_the_result_alone(infeed, of_leaves):
+    done = infeed(*of_leaves, "-q", "--json")
+    assert json.loads(done.stdout)["epochs"][0]["images"] == 40
+    assert done.stderr == ""
+    assert infeed(*of_leaves, "-q").stdout.splitlines()[0].split()[:2] == ["epoch", "images"]
+
+
+def test_the_images_folder_is_by_default_that_of_the_manifest(infeed):
+    (infeed.folder / "叶.jpg").write_bytes(JPEG)
+    write(infeed.folder / "清单.json", '[{"image": "叶.jpg", "label": 1}]')
+    done = infeed("bench", "清单.json", *SMALL, "--json")
+    assert json.loads(done.stdout)["epochs"][0]["images"] == 1
+
+
+def test_a_folder_of_images_is_taken_as_it_is(infeed, leaves):
+    done = infeed("bench", leaves.train_images, *SMALL, "--json")
+    assert json.loads(done.stdout)["epochs"][0]["images"] == 40
+
+
+def test_names_that_are_no_text_are_read_and_shown(infeed):
+    folder = infeed.folder / os.fsdecode(b"\xe4 folder")
+    folder.mkdir()
+    for name, data in {b"\xff.jpg": JPEG, b"a.jpg": JPEG, b"bad \xfe\x1b[2J.jpg": b"text"}.items():
+        (folder / os.fsdecode(name)).write_bytes(data)
+    done = infeed("bench", folder, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "1 bad images were replaced" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_terminal_that_lacks_the_letters_is_no_reason_to_stop(infeed):
+    for name, data in {"叶.jpg": JPEG, "坏.jpg": b"text"}.items():
+        (infeed.folder / name).write_bytes(data)
+    done = infeed("bench", infeed.folder, *SMALL, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert r"\u574f.jpg" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["bench", "gone.json"], "gone.json"),
+        (["bench"], "Missing argument 'MANIFEST'"),
+        (["bench", ".", "--nonsense"], "--nonsense"),
+        (["bench", ".", "--size", "0"], "--size"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_wrong_usage_ends_with_2(infeed, arguments, text):
+    refused(infeed(*arguments), 2, "Usage: infeed", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "m.json"),
+        ("[{", "m.json"),
+        ("", "m.json"),
+        ('[{"image": "a.jpg"}, {"label": 3}]', "m.json"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_ends_with_3(infeed, text, said):
+    write(infeed.folder / "m.json", text)
+    refused(infeed("bench", "m.json"), 3, "infeed: ", said)
+
+
+def test_a_missing_image_folder_ends_with_3(infeed, leaves):
+    refused(infeed("bench", leaves.train_manifest, "--images", "gone"), 3, "'gone'")
+
+
+def test_images_that_are_all_missing_end_with_3_and_an_example(infeed, leaves):
+    done = infeed("bench", leaves.train_manifest, "--images", ".", *SMALL, "-q")
+    refused(done, 3, "bad images, and max_bad allows 2", " missing", "record ", ".jpg")
+
+
+def test_one_missing_image_is_named_and_replaced(infeed):
+    (infeed.folder / "a.jpg").write_bytes(JPEG)
+    write(infeed.folder / "m.csv", "image,label\na.jpg,1\n没有.jpg,1\n")
+    done = infeed("bench", "m.csv", *SMALL, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["bad_images"] == 1
+    assert "没有.jpg" in done.stderr
+
+
+def test_debug_shows_where_an_error_came_from(infeed):
+    write(infeed.folder / "m.json", "[]")
+    done = infeed("bench", "m.json", "--debug")
+    assert done.returncode == 3
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("infeed: ")
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(infeed, of_leaves):
+    process = infeed.start(*of_leaves)
+    with process:
+        assert process.stdout.readline().startswith("40 images")
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 1
+    assert said == ""
