@@ -21,6 +21,7 @@ from typing import Any
 from infeed.demo import draw_set
 
 SIZE, BATCH = 224, 64
+VALIDATION = "validation.json"
 
 
 def main() -> None:
@@ -39,6 +40,7 @@ def main() -> None:
             leaves = draw_set(Path(scratch) / "leaves", train=1000, validation=20, size=448)
             manifest, images = leaves.train_manifest, leaves.train_images
         rows = json.loads(manifest.read_bytes())
+        (Path(scratch) / VALIDATION).write_text(json.dumps(rows[:200]), "utf-8")
         for count in arguments.rows:
             repeated = Path(scratch) / f"{count}.json"
             repeated.write_text(json.dumps([rows[i % len(rows)] for i in range(count)]), "utf-8")
@@ -90,7 +92,7 @@ def run_child(kind: str, manifest: Path, images: Path) -> None:
     model = cheap_model(keras, train.num_classes)
     if kind == "infeed":
         validation = infeed.image_dataset_from_manifest(
-            manifest, images, shuffle=False, validation_split=0.001, subset="validation", **settings
+            manifest.with_name(VALIDATION), images, shuffle=False, **settings
         )
         with tempfile.TemporaryDirectory() as out:
             train_model(model, train, validation, epochs=1, out=Path(out))
