@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from time import perf_counter
 from typing import Literal, Self, final, get_args
@@ -102,10 +103,10 @@ class Loader:
                 f"{manifest.source}: label_mode='binary' needs exactly 2 classes, there are "
                 f"{manifest.num_classes}. Pass label_mode='int' or 'categorical'."
             )
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads must be at least 1, or None for all cores, got {threads}")
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
+        _check_count("threads", threads, or_none="None for all cores")
+        _check_count("depth", depth)
+        if scale is not None and not (_is_number(scale) and math.isfinite(scale) and scale):
+            raise ValueError(f"scale must be a finite number that is not 0, got {scale!r}")
         if storage is None:
             if manifest.images is None:
                 raise ValueError(
@@ -313,6 +314,7 @@ class _BatchWork:
 
     def result(self) -> Batch:
         """The batch. Labels follow the pixels: a replaced row has its replacement's."""
+        self._loader.quarantine.check()
         manifest, plan = self._loader.manifest, self._plan
         masked = self._sources < 0
         records = np.where(masked, plan.positions, self._sources)
@@ -340,6 +342,10 @@ class _BatchWork:
             self._load(position, image, scratch, spent)
         except BadImageError as error:
             self._note_bad(position, error)
+        except Exception as error:
+            # A storage of the user's own, out of memory, a mistake of ours: say where.
+            error.add_note(self._place_of(position))
+            raise
         else:
             return
         if self._loader.on_bad_image == "mask":
@@ -377,11 +383,16 @@ class _BatchWork:
                 BadImage(position, uri, "recovered", f"record {position}, {uri!r}: {note}")
             )
 
+    def _place_of(self, position: int) -> str:
+        uri = self._loader.manifest.uri(position)
+        plan = self._plan
+        return f"record {position}, {uri!r}, batch {plan.number} of epoch {plan.epoch}"
+
     def _note_bad(self, position: int, error: BadImageError) -> None:
         uri = self._loader.manifest.uri(position)
         where = f"record {position}, {uri!r}"
         if self._loader.on_bad_image == "raise":
-            error.add_note(f"{where}, batch {self._plan.number} of epoch {self._plan.epoch}")
+            error.add_note(self._place_of(position))
             raise error
         self._loader.quarantine.add(BadImage(position, uri, error.reason, f"{where}: {error}"))
 
@@ -389,6 +400,18 @@ class _BatchWork:
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
+
+
+def _check_count(name: str, value: object, or_none: str = "") -> None:
+    if value is None and or_none:
+        return
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        wanted = "a whole number, at least 1" + (f", or {or_none}" if or_none else "")
+        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _check_place(epoch: int, start: int) -> None:

@@ -322,8 +322,18 @@ def test_an_error_that_is_no_bad_image_reaches_the_reader_as_it_is(manifest: Man
             raise ZeroDivisionError(uri)
 
     loader = Loader(manifest, Recipe(height=8, width=8), Sampler(), storage=Broken())
-    with pytest.raises(ZeroDivisionError), loader.epoch(0) as batches:
+    with pytest.raises(ZeroDivisionError) as caught, loader.epoch(0) as batches:
         next(batches)
+    assert "batch 0 of epoch 0" in caught.value.__notes__[0]
+
+
+def test_once_over_the_budget_nothing_is_delivered_any_more(make_loader: MakeLoader) -> None:
+    loader = make_loader(bad={10: None}, max_bad=0)
+    with pytest.raises(TooManyBadImagesError), loader.epoch(0) as batches:
+        list(batches)
+    for number in range(loader.steps()):
+        with pytest.raises(TooManyBadImagesError, match="max_bad allows 0"):
+            loader.batch(0, number)
 
 
 @pytest.mark.parametrize(
@@ -333,8 +343,15 @@ def test_an_error_that_is_no_bad_image_reaches_the_reader_as_it_is(manifest: Man
         ({"scale": 1 / 255}, "needs dtype='float32'"),
         ({"label_mode": "onehot"}, "label_mode must be one of"),
         ({"on_bad_image": "skip"}, r"on_bad_image must be one of .*, got 'skip'"),
-        ({"threads": 0}, "threads must be at least 1, or None for all cores, got 0"),
-        ({"depth": 0}, "depth must be at least 1, got 0"),
+        (
+            {"threads": 0},
+            "threads must be a whole number, at least 1, or None for all cores, got 0",
+        ),
+        ({"threads": 1.5}, "threads must be a whole number"),
+        ({"dtype": "float32", "scale": float("nan")}, "scale must be a finite number"),
+        ({"dtype": "float32", "scale": "x"}, "scale must be a finite number"),
+        ({"max_bad": "5"}, "max_bad must be a count"),
+        ({"depth": 0}, "depth must be a whole number, at least 1, got 0"),
         ({"max_bad": -1}, "max_bad must be a count of 0 or more"),
     ],
 )

@@ -317,3 +317,26 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_the_process() -> None:
     assert error.rstrip().endswith("KeyboardInterrupt")
     # Not a benchmark: an order of magnitude above what it takes, and far below a hang.
     assert time.monotonic() - begin < 20
+
+
+def test_a_forked_process_is_told_that_it_has_no_threads() -> None:
+    program = PROGRAM + (
+        "import os\n"
+        "if os.fork() == 0:\n"
+        "    try:\n"
+        "        window.next()\n"
+        "    except Exception as error:\n"
+        "        window.close()\n"
+        "        print(type(error).__name__, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "window.next()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "started\nLoaderClosedError\n"), done.stderr

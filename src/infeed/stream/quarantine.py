@@ -45,7 +45,8 @@ class Quarantine:
 
     def __init__(self, max_bad: int | float, *, records: int) -> None:
         share = isinstance(max_bad, float)
-        if isinstance(max_bad, bool) or max_bad < 0 or (share and not max_bad <= 1):
+        is_number = isinstance(max_bad, int | float) and not isinstance(max_bad, bool)
+        if not is_number or max_bad < 0 or (share and not max_bad <= 1):
             raise ValueError(
                 "max_bad must be a count of 0 or more (an int), "
                 f"or a share from 0.0 to 1.0 (a float), got {max_bad!r}"
@@ -77,21 +78,34 @@ class Quarantine:
         """Names a bad image.
 
         Raises:
-            TooManyBadImagesError: this one is beyond the budget.
+            TooManyBadImagesError: there are more than the budget allows.
         """
         with self._lock:
-            if image.position in self._positions:
-                return
+            is_new = image.position not in self._positions
             self._positions.add(image.position)
             count = len(self._positions)
-            if count <= KEPT_EXAMPLES:
+            if is_new and count <= KEPT_EXAMPLES:
                 self._bad[image.position] = image
+        if is_new:
+            self._log(image, count)
+        self.check()
+
+    def check(self) -> None:
+        """Says again, whoever asks, that there are too many: the first time may go unheard.
+
+        A batch that was made ahead and thrown away takes its error with it.
+
+        Raises:
+            TooManyBadImagesError: the budget is used up.
+        """
+        if self.count() > self.budget:
+            raise TooManyBadImagesError(self.summary())
+
+    def _log(self, image: BadImage, count: int) -> None:
         if count <= LOGGED_EXAMPLES:
             logger.warning("bad image (%s): %s", image.reason, image.message)
         if count == LOGGED_EXAMPLES + 1:
             logger.warning("more bad images follow; they are counted, no longer named here")
-        if count > self.budget:
-            raise TooManyBadImagesError(self.summary())
 
     def add_recovered(self, image: BadImage) -> None:
         """Records an image that only a lenient decoder could read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
 import weakref
@@ -90,6 +91,11 @@ class Window(Generic[Tool, T]):
                 window is closed then.
         """
         begin = time.perf_counter()
+        if self._crew.is_abroad():
+            raise LoaderClosedError(
+                "this epoch was opened in another process, whose threads a fork does not bring "
+                "along: open one in this process"
+            )
         try:
             work = self._crew.take()
         except StopIteration:
@@ -140,6 +146,7 @@ class _Crew(Generic[Tool, T]):
         depth: int,
         name: str,
     ) -> None:
+        self._process = os.getpid()
         self._make_tool = make_tool
         self._limit = threads
         self._depth = depth
@@ -156,6 +163,10 @@ class _Crew(Generic[Tool, T]):
         self._started = 0
         self._exhausted = False
         self._closed = False
+
+    def is_abroad(self) -> bool:
+        """Whether this process was forked off the one that the threads live in."""
+        return os.getpid() != self._process
 
     def start(self) -> None:
         with self._lock:
@@ -189,6 +200,8 @@ class _Crew(Generic[Tool, T]):
 
     def stop(self) -> None:
         """Tells the threads to end; waits for nothing."""
+        if self.is_abroad():
+            return  # no threads here, and the lock may be held by one that is not here
         with self._lock:
             self._closed = True
             self._exhausted = True
@@ -200,6 +213,8 @@ class _Crew(Generic[Tool, T]):
     def close(self) -> None:
         """Tells the threads to end, and waits until they have."""
         self.stop()
+        if self.is_abroad():
+            return
         with self._lock:
             threads, self._threads = self._threads, []
         for thread in threads:

@@ -45,6 +45,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         class_names: the names of the classes, by label.
         num_classes: how many.
         images_served: images of weight above 0 delivered to Keras so far.
+        batches_served: batches delivered to Keras so far.
     """
 
     def __init__(self, loader: Loader, *, weights: bool = False) -> None:
@@ -63,6 +64,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self.class_names: list[str] = list(loader.manifest.class_names)
         self.num_classes: int = loader.manifest.num_classes
         self.images_served = 0
+        self.batches_served = 0
         # Keras asks once and keeps the answer for all epochs of a `fit`. With "carry" epochs
         # differ by one batch: then Keras' epochs are equal cuts of the stream of batches, which
         # loses nothing, and drift by less than a batch an epoch against the loader's.
@@ -76,6 +78,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self._is_inside = False
         self._served = 0
         self._looked = False
+        self._is_first_pass = True
 
     @property
     def epoch(self) -> int:
@@ -118,6 +121,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             if self._stream is not None and self._is_inside and self._served < self._steps:
                 batch = next(self._stream)
                 self._served += 1
+                self.batches_served += 1
                 self.images_served += int(np.count_nonzero(batch.weights))
                 return self._handed_over(batch)
             epoch = self._epoch
@@ -128,7 +132,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         """One epoch, for a training loop of one's own; the next loop is the next epoch."""
         epoch = self._epoch
-        stream = self.loader.endless(*self._place(epoch, 0)).__enter__()
+        stream = self._one_epoch(epoch).__enter__()
         try:
             for batch in islice(stream, self._steps):
                 yield self._handed_over(batch)
@@ -152,13 +156,17 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             if not self._is_inside:
                 return
             self._is_inside = False
-            if self._served == self._steps:
+            # A whole set of one batch is served by a look too; and the first pass is one, since
+            # Keras looks before the first `fit` of every model that was compiled.
+            is_whole = self._served == self._steps
+            if is_whole and not (self._is_first_pass and self._steps <= LOOK_BATCHES):
+                self._is_first_pass = False
                 self._epoch += 1
                 self._looked = False
                 if self.loader.sampler.sampling == "sequential":
-                    # An evaluation seldom has another at once: keep nothing ready for it.
                     self._end_stream()
                 return
+            self._is_first_pass = False
             self._end_stream()
             is_short = self._served <= LOOK_BATCHES
             if is_short and not self._looked:
@@ -188,7 +196,16 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         )
 
     def _start_stream(self) -> None:
-        self._stream = self.loader.endless(*self._place(self._epoch, 0)).__enter__()
+        if self.loader.sampler.sampling == "sequential":
+            # An evaluation seldom has another at once: make nothing ready for it.
+            self._stream = self._one_epoch(self._epoch).__enter__()
+        else:
+            self._stream = self.loader.endless(*self._place(self._epoch, 0)).__enter__()
+
+    def _one_epoch(self, epoch: int) -> BatchStream:
+        if self.loader.sampler.remainder == "carry":  # its epochs are not the loader's
+            return self.loader.endless(*self._place(epoch, 0))
+        return self.loader.epoch(epoch)
 
     def _place(self, epoch: int, index: int) -> tuple[int, int]:
         """The loader's (epoch, number) of batch `index` of Keras' epoch `epoch`."""

@@ -112,7 +112,7 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._tally = Tally()
         self._epoch_seconds: list[float] = []  # of whole epochs, with their validation
         self._begin = 0.0
-        self._served = 0
+        self._served = (0, 0)  # images and batches, when this part of the training began
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._epoch, self._step = epoch, 0
@@ -121,13 +121,12 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._tally = Tally()
         # The first step of a run compiles the model: the tally begins behind it.
         self._mark = self._now() if self.steps else None
-        self._served = self._dataset.images_served
+        self._served = (self._dataset.images_served, self._dataset.batches_served)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._mark is None and batch:
             self._mark = self._now()
         self._step = batch
-        self.steps += 1
         self._measure()
         if time.perf_counter() - self._told > self._every:
             self._tell(is_epoch_end=False)
@@ -162,8 +161,11 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
 
     def _end_training_part(self) -> None:
         """Stops the clock of this epoch's training: before validation, or at the end."""
-        self.images += self._dataset.images_served - self._served
-        self._served = self._dataset.images_served
+        dataset = self._dataset
+        images, batches = self._served
+        self.images += dataset.images_served - images
+        self.steps += dataset.batches_served - batches
+        self._served = (dataset.images_served, dataset.batches_served)
         if self._mark is None:
             return
         self._measure()
