@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Literal, Self, final, get_args
 
@@ -49,6 +49,8 @@ class Loader:
         storage: where the bytes come from; the manifest's image folder by default.
         label_mode: `int`: int32 (rows,); `categorical`: one-hot float32 (rows, num_classes);
             `binary`: float32 (rows, 1), for two classes; None: no labels.
+        class_weight: what the weights of a class' rows are multiplied with; 1 where a class is
+            not named.
         dtype: of the images: `uint8`, or `float32` made in the same pass.
         scale: what float32 pixels are multiplied with; 1/255 equals division by 255 to the
             last bit. None leaves 0..255.
@@ -82,6 +84,7 @@ class Loader:
         *,
         storage: Storage | None = None,
         label_mode: LabelMode | None = "int",
+        class_weight: Mapping[int, float] | None = None,
         dtype: PixelType = "uint8",
         scale: float | None = None,
         on_bad_image: OnBadImage = "replace",
@@ -118,6 +121,7 @@ class Loader:
         self.sampler = sampler
         self.storage = storage
         self.label_mode: LabelMode | None = label_mode
+        self._class_weights = _class_weights(class_weight, manifest)
         self.dtype: PixelType = dtype
         self.scale = scale
         self.on_bad_image: OnBadImage = on_bad_image
@@ -322,6 +326,8 @@ class _BatchWork:
         if manifest.weights is not None:
             weights *= manifest.weights[plan.positions]
         weights[masked] = 0
+        if manifest.labels is not None and self._loader._class_weights is not None:
+            weights *= self._loader._class_weights[manifest.labels[records]]
         labels, mode = None, self._loader.label_mode
         if manifest.labels is not None and mode is not None:
             labels = encode(manifest.labels[records], mode, manifest.num_classes)
@@ -395,6 +401,25 @@ class _BatchWork:
             error.add_note(self._place_of(position))
             raise error
         self._loader.quarantine.add(BadImage(position, uri, error.reason, f"{where}: {error}"))
+
+
+def _class_weights(
+    class_weight: Mapping[int, float] | None, manifest: Manifest
+) -> np.ndarray | None:
+    """float32 (num_classes,), or None where all classes weigh 1."""
+    if class_weight is None:
+        return None
+    if manifest.labels is None:
+        raise ValueError("class_weight needs labels, and this manifest has none")
+    weights = np.ones(manifest.num_classes, np.float32)
+    for label, weight in class_weight.items():
+        if not 0 <= label < len(weights) or not _is_number(weight) or not 0 <= weight < math.inf:
+            raise ValueError(
+                f"class_weight must map the numbers of classes, 0 to {len(weights) - 1}, to finite "
+                f"weights of 0 or more, got {label!r}: {weight!r}"
+            )
+        weights[label] = weight
+    return weights
 
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from infeed.trainers.keras.training import RUN_FILES
+from infeed.trainers.run_folder import RUN_FILES
 
 KEYS = {
     "epochs",
@@ -100,7 +100,7 @@ def test_words_for_people_tell_what_was_done_and_where_it_is(infeed, leaves):
         *("--epochs", "1", "--model", f"{infeed.model}:not_a_number"),
     )
     assert done.returncode == 0, done.stderr
-    assert "Trained 1 epochs, 40 images in " in done.stdout
+    assert "Trained 1 epoch, 40 images in " in done.stdout
     assert "At the end: loss nan." in done.stdout
     assert "Bad images: 1, replaced" in done.stdout
     assert done.stdout.endswith("Model, class names, recipe and log are in run-1\n")
@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_made_ends_with_1(infeed, leaves):
         *("train", leaves.train_manifest, "--images", leaves.train_images),
         *("--out", "file/run", *infeed.tiny),
     )
-    refused(done, 1, "file/run")
+    refused(done, 1, "file is a file, not a folder. Pass another --out.")
 
 
 def test_a_model_that_does_not_exist_ends_with_2_and_leaves_no_folder(infeed, leaves):
@@ -145,7 +145,10 @@ def test_a_mistake_in_the_users_model_ends_with_1_and_points_to_debug(infeed, le
         *("train", leaves.train_manifest, "--images", leaves.train_images),
         *("--model", f"{infeed.model}:broken"),
     )
-    refused(done, 1, "run again with --debug to see where.\ninfeed: the author's mistake\n")
+    refused(
+        done, 1, "broken: TypeError: the author's mistake. Run again with --debug to see where."
+    )
+    assert not list(infeed.folder.glob("run-*"))
 
 
 def test_images_that_are_all_missing_end_with_3(infeed, leaves):

@@ -407,3 +407,26 @@ def test_a_bad_image_error_has_a_stable_reason(make_loader: MakeLoader) -> None:
             list(batches)
         reasons[name] = caught.value.reason
     assert reasons == {"gone": "missing", "empty": "empty", "text": "not_an_image"}
+
+
+def test_class_weights_multiply_the_weights_of_their_rows(
+    make_loader: MakeLoader, pictures: dict[str, bytes]
+) -> None:
+    weights = [2.0] * COUNT
+    table = Manifest.from_rows(pictures, [n % 3 for n in range(COUNT)], weights=weights)
+    loader = make_loader(
+        Sampler(batch_size=20, remainder="pad"), table=table, class_weight={0: 0.5, 2: 3}
+    )
+    for number in range(loader.steps()):
+        batch = loader.batch(0, number)
+        real = min(20, COUNT - 20 * number)
+        expected = [2 * {0: 0.5, 1: 1, 2: 3}[int(p) % 3] for p in batch.positions[:real]]
+        assert batch.weights.tolist() == expected + [0.0] * (20 - real)
+
+
+@pytest.mark.parametrize("wrong", [{3: 1.0}, {0: -1.0}, {0: float("inf")}, {0: "x"}])
+def test_class_weights_that_cannot_be_are_refused(
+    make_loader: MakeLoader, wrong: dict[int, object]
+) -> None:
+    with pytest.raises(ValueError, match="class_weight must map the numbers of classes, 0 to 2"):
+        make_loader(class_weight=wrong)

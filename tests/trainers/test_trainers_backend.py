@@ -59,14 +59,22 @@ def test_a_back_end_that_does_not_exist_is_refused_with_those_that_do(monkeypatc
 
 
 @needs_no_tensorflow
-@pytest.mark.parametrize("backend", ["tensorflow", None])
-def test_handing_over_without_the_back_end_is_an_import_error_that_names_the_cure(
-    backend, tmp_path
-):
-    # A home without keras.json: unset then means tensorflow.
+def test_handing_over_takes_an_installed_back_end_when_nobody_has_chosen(tmp_path):
+    # A home without keras.json: Keras alone would take tensorflow, and fail.
+    said = python(
+        "import infeed; infeed.image_dataset_from_manifest; "
+        "import keras; print(keras.backend.backend())",
+        KERAS_BACKEND=None,
+        HOME=str(tmp_path),
+    )
+    assert said.stdout == "jax\n", said.stderr
+
+
+@needs_no_tensorflow
+def test_handing_over_without_the_back_end_is_an_import_error_that_names_the_cure(tmp_path):
     said = python(
         "import infeed; infeed.image_dataset_from_manifest",
-        KERAS_BACKEND=backend,
+        KERAS_BACKEND="tensorflow",
         HOME=str(tmp_path),
     )
     last = said.stderr.strip().splitlines()[-1]

@@ -13,6 +13,7 @@ import pytest
 from infeed import (
     Manifest,
     ManifestError,
+    TooManyBadImagesError,
     image_dataset_from_directory,
     image_dataset_from_manifest,
 )
@@ -243,7 +244,10 @@ def test_verbose_says_what_was_found(folder, capsys):
         ({"interpolation": "cubic"}, "interpolation.*'cubic'"),
         ({"batch_size": 0}, "batch_size.*0"),
         ({"image_size": (0, 8)}, "height.*0"),
-        ({"threads": 0}, "threads must be at least 1, or None for all cores, got 0"),
+        (
+            {"threads": 0},
+            "threads must be a whole number, at least 1, or None for all cores, got 0",
+        ),
         ({"max_bad": 1.5}, "max_bad must be a count .* got 1.5"),
         ({"on_bad_image": "skip"}, "on_bad_image must be one of .* got 'skip'"),
         ({"remainder": "drop", "batch_size": 22}, "leaves no batch of 21 records"),
@@ -281,3 +285,44 @@ def test_a_missing_folder_or_manifest_is_refused_by_name(tmp_path, folder):
 def test_a_label_that_training_does_not_know_is_refused(manifest_file):
     with pytest.raises(ManifestError, match="'scab'"):
         from_manifest(manifest_file, class_names=["健康", "rust"])
+
+
+def test_class_weights_are_delivered_and_make_all_classes_count_alike(tmp_path):
+    for name, count in (("common", 6), ("rare", 2)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            grey = np.full((8, 8, 3), number, np.uint8)
+            (tmp_path / name / f"{number}.png").write_bytes(cv2.imencode(".png", grey)[1].tobytes())
+    dataset = from_folder(tmp_path, class_weight="balanced", shuffle=False, batch_size=8)
+    _, labels, weights = dataset[0]
+    assert weights[labels == 0].sum() == weights[labels == 1].sum() == 4
+    assert dataset.class_weight == {0: 8 / 12, 1: 2.0}
+    with pytest.raises(ValueError, match="class_weight must be 'balanced', a dict or None"):
+        from_folder(tmp_path, class_weight="equal")
+
+
+def test_a_missing_image_is_found_at_once_on_request(manifest_file, tmp_path):
+    rows = json.loads(manifest_file.read_text("utf-8"))
+    rows.append({"image_id": "gone.png", "disease_class": "rust", "certainty": 1})
+    path = tmp_path / "gone.json"
+    path.write_text(json.dumps(rows), "utf-8")
+    from_manifest(path, manifest_file.parent)
+    with pytest.raises(ManifestError, match=r"gone\.png"):
+        from_manifest(path, manifest_file.parent, check_images=True)
+
+
+def test_images_that_are_links_are_read_from_a_folder_and_refused_from_a_manifest(folder, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").symlink_to(folder / "rust" / "1.png")
+    assert from_folder(tmp_path, max_bad=0)[0][0].shape == (1, 8, 8, 3)
+    path = tmp_path / "m.json"
+    path.write_text('[{"image": "a/1.png", "label": "rust"}]', "utf-8")
+    with pytest.raises(TooManyBadImagesError, match="leads out of"):
+        from_manifest(path)[0]
+    assert from_manifest(path, outside=True)[0][0].shape == (1, 8, 8, 3)
+
+
+@pytest.mark.parametrize("image_size", [(8,), (8, 8, 3), 8.0, None, "8"])
+def test_an_image_size_that_is_no_pair_is_refused(folder, image_size):
+    with pytest.raises(ValueError, match=r"image_size must be \(height, width\), or one number"):
+        from_folder(folder, image_size=image_size)

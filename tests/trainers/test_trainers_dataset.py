@@ -163,7 +163,7 @@ def test_class_weight_is_that_of_scikit_learns_balanced(pictures):
 
 def test_class_weight_needs_labels(pictures):
     dataset = pictures.LoggedDataset(pictures.loader(labelled=False), [])
-    with pytest.raises(ValueError, match="class_weight needs labels, and this data set has none"):
+    with pytest.raises(ValueError, match="class weights need labels, and this manifest has none"):
         _ = dataset.class_weight
 
 

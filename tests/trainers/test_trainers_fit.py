@@ -304,3 +304,25 @@ def test_two_runs_of_the_same_seed_end_with_the_same_weights(pictures, fit):
             fit(model, dataset, epochs=2)
         ends.append(weights_of(model))
     assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_an_evaluation_decodes_every_image_once_and_no_more(pictures):
+    loader = pictures.loader(22, sampling="sequential")
+    model = pictures.model()
+    with pictures.LoggedDataset(loader, []) as dataset:
+        model.evaluate(dataset, verbose=0)
+        before = loader.meter.read().images
+        model.evaluate(dataset, verbose=0)
+        assert loader.meter.read().images - before == 22
+        for _ in dataset:
+            pass
+    assert loader.meter.read().images - before == 44
+
+
+@pytest.mark.parametrize("records", [1, 3, 4])
+def test_a_set_of_one_batch_is_trained_from_epoch_0_on(pictures, fit, records):
+    loader = pictures.loader(records)
+    with pictures.LoggedDataset(loader, []) as dataset:
+        logged = fit(pictures.model(built=False), dataset, epochs=3)
+        assert dataset.epoch == 3
+    assert logged.epochs == pictures.epochs(loader, range(3))

@@ -140,5 +140,5 @@ def test_a_module_that_lacks_one_of_its_own_imports_says_which(tmp_path, monkeyp
     (tmp_path / "infeed_test_broken.py").write_text("import infeed_test_absent\n", "utf-8")
     monkeypatch.chdir(tmp_path)
     for spec in ("infeed_test_broken:tiny", "infeed_test_broken.py:tiny"):
-        with pytest.raises(ModuleNotFoundError, match="No module named 'infeed_test_absent'"):
+        with pytest.raises(RuntimeError, match="No module named 'infeed_test_absent'"):
             make(spec)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from infeed import ImageDataset, TooManyBadImagesError
-from infeed.trainers.keras.training import RUN_FILES, seed_everything, train_model
-from infeed.trainers.run_folder import make_run_folder
+from infeed.trainers.keras.training import seed_everything, train_model
+from infeed.trainers.run_folder import RUN_FILES, make_run_folder
 
 # Of Keras itself, when it writes its variables to a file under numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -23,6 +23,7 @@ def main() -> None:
     """Serves one measurement."""
     order = json.loads(sys.stdin.readline())
     height, width = int(order["height"]), int(order["width"])
+    factors = (8, 4, 2) if order["reduced"] else ()
     paths = order["paths"]
     for path in paths:  # into the page cache, where the loader finds its files too
         read(path)
@@ -31,13 +32,13 @@ def main() -> None:
     buffer = np.empty(BUFFER_BYTES, np.uint8)
     row = np.empty((height, width, 3), np.uint8)
     for path in paths[:8]:
-        decode(read(path), buffer, row)
+        decode(read(path), buffer, row, factors)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
     start = perf_counter()
     for path in paths:
-        decode(read(path), buffer, row)
+        decode(read(path), buffer, row, factors)
     seconds = perf_counter() - start
     sys.stdout.write(json.dumps({"images": len(paths), "seconds": seconds}) + "\n")
 
@@ -48,7 +49,7 @@ def read(path: str) -> bytes:
         return file.read()
 
 
-def decode(picture: bytes, buffer: np.ndarray, row: np.ndarray) -> None:
+def decode(picture: bytes, buffer: np.ndarray, row: np.ndarray, factors: tuple[int, ...]) -> None:
     """The least that turns these bytes into that row: no checks, no orientation.
 
     Raises:
@@ -59,7 +60,7 @@ def decode(picture: bytes, buffer: np.ndarray, row: np.ndarray) -> None:
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     else:
         h, w = simplejpeg.decode_jpeg_header(picture, strict=False)[:2]
-        factor = next((f for f in (8, 4, 2) if h >= height * f and w >= width * f), 1)
+        factor = next((f for f in factors if h >= height * f and w >= width * f), 1)
         h, w = -(-h // factor), -(-w // factor)
         if buffer.nbytes < h * w * 3:
             buffer = np.empty(h * w * 3, np.uint8)

@@ -97,7 +97,13 @@ def bench(
 
 def _limit(loader: Loader, paths: list[str]) -> float:
     recipe = loader.recipe
-    return decoder_limit(paths, height=recipe.height, width=recipe.width, processes=loader.threads)
+    return decoder_limit(
+        paths,
+        height=recipe.height,
+        width=recipe.width,
+        processes=loader.threads,
+        reduced=recipe.decode == "fast",
+    )
 
 
 def _good_paths(loader: Loader) -> list[str]:

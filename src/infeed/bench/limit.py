@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Sequence
 
 
-def decoder_limit(paths: Sequence[str], *, height: int, width: int, processes: int) -> float:
+def decoder_limit(
+    paths: Sequence[str], *, height: int, width: int, processes: int, reduced: bool = True
+) -> float:
     """Images a second that bare processes read, decode and resize.
 
     No order, no batches, no threads that share an interpreter, every result written over the last
@@ -21,6 +23,7 @@ def decoder_limit(paths: Sequence[str], *, height: int, width: int, processes: i
         height: of the resized images.
         width: of the resized images.
         processes: how many run at once.
+        reduced: whether a JPEG may be decoded at 1/2, 1/4 or 1/8 where the target allows it.
 
     Raises:
         RuntimeError: a process failed; with what it said.
@@ -28,7 +31,7 @@ def decoder_limit(paths: Sequence[str], *, height: int, width: int, processes: i
     processes = max(1, min(processes, len(paths)))
     with contextlib.ExitStack() as ending:
         workers = [
-            ending.enter_context(_Decoder(paths[index::processes], height, width))
+            ending.enter_context(_Decoder(paths[index::processes], height, width, reduced))
             for index in range(processes)
         ]
         for worker in workers:
@@ -42,7 +45,7 @@ def decoder_limit(paths: Sequence[str], *, height: int, width: int, processes: i
 class _Decoder:
     """One process of `bare_decoder`."""
 
-    def __init__(self, paths: Sequence[str], height: int, width: int) -> None:
+    def __init__(self, paths: Sequence[str], height: int, width: int, reduced: bool) -> None:
         # A file, not a pipe: codecs may write a warning for each image, and nobody reads them
         # while the process runs.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
@@ -53,7 +56,8 @@ class _Decoder:
             stderr=self._said,
             text=True,
         )
-        self._say(json.dumps({"paths": list(paths), "height": height, "width": width}))
+        order = {"paths": list(paths), "height": height, "width": width, "reduced": reduced}
+        self._say(json.dumps(order))
 
     def __enter__(self) -> _Decoder:
         return self

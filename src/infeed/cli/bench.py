@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads [one for each core].")
 @click.option("--dtype", type=click.Choice(["uint8", "float32"]), default="uint8")
 @click.option("--decode", type=click.Choice(["fast", "exact"]), default="fast")
+@click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--image-column", help="Column of image names [found by itself].")
 @click.option("--duplicates", type=click.Choice(["raise", "keep", "drop"]), default="keep")
 @output_options
@@ -40,6 +41,7 @@ def bench(
     decode: Any,
     image_column: str | None,
     duplicates: Any,
+    outside: bool,
     as_json: bool,
     quiet: bool,
     debug: bool,
@@ -53,6 +55,7 @@ def bench(
     from infeed.loader import Loader
     from infeed.manifest import Manifest
     from infeed.order import Sampler
+    from infeed.read import LocalStorage
     from infeed.sample import Recipe
     from infeed.trainers.resources import peak_rss_mb
 
@@ -70,6 +73,8 @@ def bench(
         table,
         Recipe(height=size, width=size, decode=decode),
         Sampler(batch_size=batch),
+        # A folder that was named holds the caller's own links.
+        storage=LocalStorage(table.images or "", outside=outside or manifest.is_dir()),
         dtype=dtype,
         threads=threads,
     )

@@ -14,6 +14,7 @@ import click
 from infeed.cli.bench import bench
 from infeed.cli.demo import demo
 from infeed.cli.exits import DATA_PROBLEM, FAILED, INTERRUPTED, USAGE
+from infeed.cli.output import as_options
 from infeed.cli.train import train
 from infeed.errors import InfeedError
 from infeed.version import __version__
@@ -84,8 +85,11 @@ def run(arguments: list[str]) -> int:
 def _failed(error: Exception, code: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    lines = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
-    print("infeed: " + "\n".join(lines), file=sys.stderr)
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        text = ": ".join(filter(None, (error.filename, error.strerror)))
+    lines = [text, *getattr(error, "__notes__", [])]
+    print("infeed: " + as_options("\n".join(lines)), file=sys.stderr)
     return code
 
 

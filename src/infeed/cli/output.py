@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -74,6 +75,32 @@ def printable(name: str) -> str:
     ('苹果 叶.jpg', 'a\\\\x1b[2Jb\\\\n.jpg')
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def as_options(text: str) -> str:
+    """A message whose cures are options of a command, not arguments of a function.
+
+    >>> as_options('Pass image_column=<column name>, or duplicates="drop".')
+    'Pass --image-column <column name>, or --duplicates drop.'
+    """
+    text = text.replace(", or pass labelled=False to read the manifest without labels", "")
+    text = text.replace("outside=True to LocalStorage", "--outside")
+    text = re.sub(r'duplicates="(\w+)"', r"--duplicates \1", text)
+    text = re.sub(r"\b(image_column|label_column|images|threads)=", _as_option, text)
+    return re.sub(r"(pass a larger )max_bad", r"\1--max-bad", text)
+
+
+def _as_option(match: re.Match[str]) -> str:
+    return "--" + match[1].replace("_", "-") + " "
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> count(1, "epoch"), count(2000, "epoch")
+    ('1 epoch', '2,000 epochs')
+    """
+    return f"{number:,} {noun}" + "s" * (number != 1)
 
 
 def duration(seconds: float) -> str:

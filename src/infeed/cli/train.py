@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infeed.cli.output import Output, duration, output_options, printable
+from infeed.cli.output import Output, count, duration, output_options, printable
 from infeed.cli.progress import ProgressLine
 from infeed.errors import InfeedError
 
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Batch size.")
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of order and weights.")
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
+@click.option(
+    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the run [run-1, run-2, ...]."
 )
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Bad images to bear: a count, or a share with a decimal point.",
 )
+@click.option("--check-images", is_flag=True, help="Look first whether every image is there.")
+@click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads [one for each core].")
 @output_options
 def train(
@@ -108,7 +112,14 @@ def run_training(
     backend = choose_backend()
     from infeed.trainers.keras.models import make_model
     from infeed.trainers.keras.training import seed_everything, train_model
-    from infeed.trainers.run_folder import make_run_folder, read_class_names
+    from infeed.trainers.run_folder import (
+        check_run_folder,
+        make_run_folder,
+        read_class_names,
+        remove_unfinished_run,
+    )
+
+    check_run_folder(out)
 
     common = {
         "image_size": (size, size),
@@ -152,8 +163,9 @@ def run_training(
                 out=folder,
                 report=lambda progress: _show(line, progress),
             )
-        except ValueError as error:
-            if isinstance(error, InfeedError):
+        except BaseException as error:
+            remove_unfinished_run(folder)
+            if not isinstance(error, ValueError) or isinstance(error, InfeedError):
                 raise
             # All settings were checked before: this is between the model and its data.
             raise RuntimeError(f"{network.name} could not be trained: {error}") from error
@@ -183,7 +195,7 @@ def _dataset(source: Path, images: Path | None, options: dict[str, Any]) -> Imag
                 f"{source} is a folder, which has no columns: leave out "
                 + ", ".join("--" + name.replace("_", "-") for name in given)
             )
-        manifest_only = ("image_column", "label_column", "duplicates")
+        manifest_only = ("image_column", "label_column", "duplicates", "outside", "check_images")
         dataset = image_dataset_from_directory(
             source, **{key: value for key, value in options.items() if key not in manifest_only}
         )
@@ -222,7 +234,7 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
     speed = f"{summary.images_per_second:,.0f} images/s"
     waiting = f"waiting for data {summary.data_wait_fraction:.1%} of the time"
     lines = [
-        f"Trained {summary.epochs} epochs, {summary.images_seen:,} images in {took}.",
+        f"Trained {count(summary.epochs, 'epoch')}, {summary.images_seen:,} images in {took}.",
         f"Speed: {speed}, {waiting}.",
         f"At the end: {metrics}.",
     ]

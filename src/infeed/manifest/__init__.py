@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from infeed.manifest.extensions import IMAGE_EXTENSIONS
-from infeed.manifest.labels import LabelMode, check_label_mode, encode
+from infeed.manifest.labels import LabelMode, balanced_class_weight, check_label_mode, encode
 from infeed.manifest.manifest import Manifest
 from infeed.manifest.record import Record
 from infeed.manifest.split import Split, split, split_positions
@@ -14,6 +14,7 @@ __all__ = [
     "Manifest",
     "Record",
     "Split",
+    "balanced_class_weight",
     "check_label_mode",
     "encode",
     "split",

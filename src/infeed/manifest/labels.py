@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+if TYPE_CHECKING:
+    from infeed.manifest.manifest import Manifest
+
 LabelMode = Literal["int", "categorical", "binary"]
 
 LABEL_MODES: Final[tuple[str, ...]] = get_args(LabelMode)
+
+
+def balanced_class_weight(manifest: Manifest) -> dict[int, float]:
+    """A weight for each class that has images, so that all of these count alike.
+
+    Records / (classes * records of the class), as scikit-learn's "balanced": the mean over the
+    records is 1.
+
+    Raises:
+        ValueError: the manifest has no labels.
+    """
+    if manifest.labels is None:
+        raise ValueError("class weights need labels, and this manifest has none")
+    present = {label: int(count) for label, count in enumerate(manifest.class_counts) if count}
+    return {label: len(manifest) / (len(present) * count) for label, count in present.items()}
 
 
 def encode(

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from pathlib import Path
+
+MODEL_FILE = "model.keras"
+CLASSES_FILE = "class_names.json"
+RECIPE_FILE = "recipe.json"
+LOG_FILE = "log.csv"
+RUN_FILE = "run.json"
+RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, LOG_FILE, RUN_FILE)
 
 
 def make_run_folder(out: Path | None, *, beside: Path = Path()) -> Path:
@@ -19,12 +27,9 @@ def make_run_folder(out: Path | None, *, beside: Path = Path()) -> Path:
         FileExistsError: `out` holds something already, which is not touched.
         OSError: the folder cannot be made.
     """
+    check_run_folder(out)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise FileExistsError(
-                f"{out} holds something already. Pass another --out, or remove it first."
-            )
         return out
     for number in itertools.count(1):
         folder = beside / f"run-{number}"
@@ -34,6 +39,33 @@ def make_run_folder(out: Path | None, *, beside: Path = Path()) -> Path:
             continue
         return folder
     raise AssertionError
+
+
+def check_run_folder(out: Path | None) -> None:
+    """Refuses, before any work is done, a folder that cannot hold a new run.
+
+    Raises:
+        FileExistsError: `out` is a file, or holds something already.
+    """
+    if out is None:
+        return
+    for folder in (out, *out.parents):
+        if folder.exists() and not folder.is_dir():
+            raise FileExistsError(f"{folder} is a file, not a folder. Pass another --out.")
+    if out.is_dir() and any(out.iterdir()):
+        raise FileExistsError(
+            f"{out} holds something already. Pass another --out, or remove it first."
+        )
+
+
+def remove_unfinished_run(folder: Path) -> None:
+    """Removes a run's folder if it holds no model: only files of ours, and nothing else."""
+    if (folder / MODEL_FILE).exists():
+        return
+    for name in RUN_FILES:
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it holds something of somebody else's
+        folder.rmdir()
 
 
 def read_class_names(path: Path) -> list[str | int]:

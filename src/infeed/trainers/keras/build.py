@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from operator import index
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from infeed.loader import Loader, OnBadImage, PixelType
-from infeed.manifest import LabelMode, Manifest, split
+from infeed.manifest import LabelMode, Manifest, balanced_class_weight, split
 from infeed.manifest.duplicates import Duplicates
 from infeed.order import Remainder, Sampler, Sampling, Shard
 from infeed.read import LocalStorage
@@ -47,8 +47,10 @@ def image_dataset_from_manifest(
     sampling: Sampling | None = None,
     remainder: Remainder = "keep",
     weights: bool | None = None,
+    class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
     on_bad_image: OnBadImage = "replace",
     max_bad: int | float = 0.05,
+    check_images: bool = False,
     threads: int | None = None,
     shard: Shard | None = None,
     outside: bool = False,
@@ -92,11 +94,14 @@ def image_dataset_from_manifest(
         remainder: what becomes of the last, incomplete batch: `keep` it short, `drop` it,
             `pad` it with rows of weight 0, or `carry` its records into the next epoch.
         weights: deliver (images, labels, weights). By default only where weights may differ
-            from 1: with a `weight_column`, `remainder="pad"`, `on_bad_image="mask"` or
-            several shards.
+            from 1: with a `weight_column`, `class_weight`, `remainder="pad"`,
+            `on_bad_image="mask"` or several shards. Keras then takes no `fit(class_weight=...)`.
+        class_weight: multiplied into the delivered weights: `balanced`, or weights by the
+            number of the class. Validation data that is split off is not weighted.
         on_bad_image: `replace` by a good image of the same class, `mask` by a black row of
             weight 0, or `raise`.
         max_bad: how many bad images to bear: a count (int), or a share of the manifest (float).
+        check_images: look now whether every image is there, not only when it is read.
         threads: how many threads decode; by default one for each core of this process.
         shard: this process' share of the records, where several processes train together.
         outside: let the manifest name files outside `images`.
@@ -131,16 +136,19 @@ def image_dataset_from_manifest(
             "images, class_names and column names are read with the file: give them to the "
             "function that makes the Manifest, such as Manifest.from_json"
         )
+    if check_images:
+        manifest.check_images()
+    if isinstance(class_weight, str) and class_weight != "balanced":
+        raise ValueError(f"class_weight must be 'balanced', a dict or None, got {class_weight!r}")
     _check_split(validation_split, subset, shuffle=shuffle, seed=seed)
     if seed is None:
         seed = secrets.randbelow(2**31)
-    if isinstance(image_size, int):
-        image_size = (image_size, image_size)
+    height, width = _height_and_width(image_size)
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError("Only one of crop_to_aspect_ratio and pad_to_aspect_ratio can be set")
     recipe = Recipe(
-        height=image_size[0],
-        width=image_size[1],
+        height=height,
+        width=width,
         color_mode=color_mode,
         fit="crop" if crop_to_aspect_ratio else "pad" if pad_to_aspect_ratio else "stretch",
         interpolation=interpolation,
@@ -158,18 +166,22 @@ def image_dataset_from_manifest(
     if weights is None:
         weights = (
             manifest.weights is not None
+            or class_weight is not None
             or remainder == "pad"
             or on_bad_image == "mask"
             or sampler.shard.count > 1
         )
 
-    def dataset(part: Manifest, sampler: Sampler) -> ImageDataset:
+    def dataset(
+        part: Manifest, sampler: Sampler, class_weight: Mapping[int, float] | None = None
+    ) -> ImageDataset:
         loader = Loader(
             part,
             recipe,
             sampler,
             storage=None if part.images is None else LocalStorage(part.images, outside=outside),
             label_mode=label_mode,
+            class_weight=class_weight,
             dtype=dtype,
             scale=scale,
             on_bad_image=on_bad_image,
@@ -178,21 +190,24 @@ def image_dataset_from_manifest(
         )
         return ImageDataset(loader, weights=weights)
 
+    def weight_of(part: Manifest) -> Mapping[int, float] | None:
+        return balanced_class_weight(part) if class_weight == "balanced" else class_weight
+
     if verbose:
         print(_found(manifest))
     if validation_split is None:
-        return dataset(manifest, sampler)
+        return dataset(manifest, sampler, weight_of(manifest))
     training, validation = split(manifest, validation_split, seed=seed if shuffle else None)
     if verbose:
         print(f"Using {len(training)} for training and {len(validation)} for validation.")
     if subset == "training":
-        return dataset(training, sampler)
+        return dataset(training, sampler, weight_of(training))
     if subset == "validation":
         return dataset(validation, sampler)
     # All of the validation images, whatever becomes of the last training batch.
     whole: Remainder = "pad" if remainder == "pad" else "keep"
     in_order = replace(sampler, sampling="sequential", remainder=whole)
-    return dataset(training, sampler), dataset(validation, in_order)
+    return dataset(training, sampler, weight_of(training)), dataset(validation, in_order)
 
 
 def image_dataset_from_directory(
@@ -219,6 +234,7 @@ def image_dataset_from_directory(
     sampling: Sampling | None = None,
     remainder: Remainder = "keep",
     weights: bool | None = None,
+    class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
     on_bad_image: OnBadImage = "replace",
     max_bad: int | float = 0.05,
     threads: int | None = None,
@@ -231,7 +247,8 @@ def image_dataset_from_directory(
         labels: `inferred`: the names of the folders; None: no labels, images at any depth;
             or a label for each image, in the order of their sorted paths.
         class_names: the folders to take, in the order of their numbers; by default all, sorted.
-        follow_links: enter folders that are symbolic links.
+        follow_links: enter folders that are symbolic links. Images that are links are always
+            read, as in Keras: the folder is the caller's own.
 
     All other arguments, the return value and the errors are those of
     `image_dataset_from_manifest`.
@@ -271,12 +288,20 @@ def image_dataset_from_directory(
         sampling=sampling,
         remainder=remainder,
         weights=weights,
+        class_weight=class_weight,
         on_bad_image=on_bad_image,
         max_bad=max_bad,
         threads=threads,
         shard=shard,
-        outside=follow_links,
+        outside=True,
     )
+
+
+def _height_and_width(image_size: object) -> tuple[int, int]:
+    pair = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise ValueError(f"image_size must be (height, width), or one number, got {image_size!r}")
+    return pair[0], pair[1]
 
 
 def _labelled(manifest: Manifest, labels: Sequence[int]) -> Manifest:

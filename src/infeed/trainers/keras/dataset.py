@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from infeed.loader import BatchStream, Loader
+from infeed.manifest import balanced_class_weight
 from infeed.stream import Batch
 from infeed.trainers.keras.framework import keras
 
@@ -104,14 +105,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     def class_weight(self) -> dict[int, float]:
         """A weight for each class with images that makes all classes count alike.
 
-        For `fit(class_weight=...)`: records / (classes * records of the class), as
-        scikit-learn's "balanced"; the mean over the records is 1.
+        For `fit(class_weight=...)`. Keras takes no class weights beside delivered weights: a data
+        set that delivers weights gets `class_weight="balanced"` when it is made.
         """
-        manifest = self.loader.manifest
-        if manifest.labels is None:
-            raise ValueError("class_weight needs labels, and this data set has none")
-        present = {c: int(k) for c, k in enumerate(manifest.class_counts) if k}
-        return {c: len(manifest) / (len(present) * k) for c, k in present.items()}
+        return balanced_class_weight(self.loader.manifest)
 
     def __len__(self) -> int:
         return self._steps

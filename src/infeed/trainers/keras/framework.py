@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+
+from infeed.trainers.backend import choose_backend
 
 
 def import_keras() -> Any:
@@ -13,6 +18,9 @@ def import_keras() -> Any:
         ImportError: Keras or the back end that it is set to use is not installed; names the
             cure.
     """
+    if _nothing_was_chosen() and find_spec("tensorflow") is None:
+        # Keras would try TensorFlow, and fail: take what there is.
+        choose_backend()
     try:
         import keras
     except ModuleNotFoundError as error:
@@ -33,6 +41,16 @@ def import_keras() -> Any:
             "pip install 'infeed[jax]'"
         )
     return keras
+
+
+def _nothing_was_chosen() -> bool:
+    """Whether nobody has told Keras its back end: not by importing it, variable or file."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return (
+        "keras" not in sys.modules
+        and "KERAS_BACKEND" not in os.environ
+        and not (home / "keras.json").exists()
+    )
 
 
 keras: Any = import_keras()

@@ -92,11 +92,15 @@ def _from_applications(name: str, input_shape: tuple[int, int, int], num_classes
 
 def _from_function(spec: str, input_shape: tuple[int, int, int], num_classes: int) -> Any:
     source, _, name = spec.rpartition(":")
-    module = _run_file(spec, source) if source.endswith(".py") else _imported(spec, source)
+    if not source or not name:
+        raise ValueError(f"--model {spec}: expected module:function or file.py:function")
+    with _naming_the_model(spec):
+        module = _run_file(spec, source) if source.endswith(".py") else _imported(spec, source)
     function = getattr(module, name, None)
     if not callable(function):
         raise ValueError(f"--model {spec}: {source} has no function {name!r}")
-    model = function(input_shape, num_classes)
+    with _naming_the_model(spec):
+        model = function(input_shape, num_classes)
     if not isinstance(model, keras.Model):
         raise ValueError(
             f"--model {spec}: the function must return a keras.Model, got {type(model).__name__}"
@@ -131,6 +135,19 @@ def _imported(spec: str, name: str) -> ModuleType:
         raise ValueError(
             f"--model {spec}: there is no module {name!r}, neither in {folder} nor installed"
         ) from None
+
+
+@contextlib.contextmanager
+def _naming_the_model(spec: str) -> Iterator[None]:
+    """Says of any error in a user's code where it comes from; `--debug` shows its traceback."""
+    try:
+        yield
+    except Exception as error:
+        if str(error).startswith("--model"):
+            raise
+        raise RuntimeError(
+            f"--model {spec}: {type(error).__name__}: {error}. Run again with --debug to see where."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -17,14 +17,14 @@ from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.keras.progress import Progress, ProgressCallback
 from infeed.trainers.resources import peak_rss_mb
+from infeed.trainers.run_folder import (
+    CLASSES_FILE,
+    LOG_FILE,
+    MODEL_FILE,
+    RECIPE_FILE,
+    RUN_FILE,
+)
 from infeed.version import __version__
-
-MODEL_FILE = "model.keras"
-CLASSES_FILE = "class_names.json"
-RECIPE_FILE = "recipe.json"
-LOG_FILE = "log.csv"
-RUN_FILE = "run.json"
-RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, LOG_FILE, RUN_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,18 +155,30 @@ class _SaveEveryEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         # Beside the final file, because os.replace is atomic within one file system only;
         # and named .keras, because Keras chooses the format by that.
-        partial = self._path.with_name(f"partial-{os.getpid()}-{self._path.name}")
-        try:
-            self.model.save(partial)
-            os.replace(partial, self._path)  # noqa: PTH105 - says atomic to whoever reads it
-        finally:
-            partial.unlink(missing_ok=True)
+        _write_whole(self._path, self.model.save)
 
 
 def _write_json(path: Path, value: object) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+    _write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` make the file, which is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; names the file and the cure.
+    """
+    # Beside the final file, because os.replace is atomic within one file system only; with its
+    # suffix, because Keras chooses the format by that.
     partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
-        partial.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", "utf-8")
+        write(partial)
         os.replace(partial, path)  # noqa: PTH105 - says atomic to whoever reads it
+    except OSError as error:
+        raise OSError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space there, or "
+            "choose another folder."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
