@@ -326,3 +326,14 @@ def test_images_that_are_links_are_read_from_a_folder_and_refused_from_a_manifes
 def test_an_image_size_that_is_no_pair_is_refused(folder, image_size):
     with pytest.raises(ValueError, match=r"image_size must be \(height, width\), or one number"):
         from_folder(folder, image_size=image_size)
+
+
+def test_the_cure_for_missing_labels_is_an_argument_that_exists(tmp_path):
+    path = tmp_path / "n.json"
+    path.write_text('[{"image": "a.png", "label": null}]', "utf-8")
+    with pytest.raises(ManifestError, match="or pass label_mode=None"):
+        from_manifest(path)
+    assert from_manifest(path, label_mode=None).num_classes == 0
+    (tmp_path / "b.png").touch()
+    with pytest.raises(ManifestError, match="pass label_mode=None for images without labels"):
+        from_folder(tmp_path)

@@ -82,8 +82,16 @@ def as_options(text: str) -> str:
 
     >>> as_options('Pass image_column=<column name>, or duplicates="drop".')
     'Pass --image-column <column name>, or --duplicates drop.'
+    >>> as_options("Write it, remove the row, or pass label_mode=None.")
+    'Write it, remove the row.'
     """
-    text = text.replace(", or pass labelled=False to read the manifest without labels", "")
+    # No command does without labels.
+    text = re.sub(
+        r"[,;]?( or)?( pass)? (labelled=False|label_mode=None)"
+        r"( to read the manifest without labels| if it has none| for images without labels)?",
+        "",
+        text,
+    )
     text = text.replace("outside=True to LocalStorage", "--outside")
     text = re.sub(r'duplicates="(\w+)"', r"--duplicates \1", text)
     text = re.sub(r"\b(image_column|label_column|images|threads)=", _as_option, text)

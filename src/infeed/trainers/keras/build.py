@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import index
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from infeed.errors import ManifestError
 from infeed.loader import Loader, OnBadImage, PixelType
 from infeed.manifest import LabelMode, Manifest, balanced_class_weight, split
 from infeed.manifest.duplicates import Duplicates
@@ -115,16 +117,17 @@ def image_dataset_from_manifest(
         ImportError: Keras or its back end is missing.
     """
     if not isinstance(manifest, Manifest):
-        manifest = Manifest.open(
-            manifest,
-            images=images,
-            image_column=image_column,
-            label_column=label_column,
-            weight_column=weight_column,
-            labelled=label_mode is not None,
-            class_names=class_names,
-            duplicates=duplicates,
-        )
+        with _own_argument_names():
+            manifest = Manifest.open(
+                manifest,
+                images=images,
+                image_column=image_column,
+                label_column=label_column,
+                weight_column=weight_column,
+                labelled=label_mode is not None,
+                class_names=class_names,
+                duplicates=duplicates,
+            )
     elif (
         images is not None
         or class_names is not None
@@ -260,12 +263,13 @@ def image_dataset_from_directory(
         raise ValueError(
             f"labels must be 'inferred', None, or one label for each image, got {labels!r}"
         )
-    manifest = Manifest.from_folders(
-        directory,
-        class_names=class_names if label_mode is not None else None,
-        labelled=is_inferred and label_mode is not None,
-        follow_links=follow_links,
-    )
+    with _own_argument_names():
+        manifest = Manifest.from_folders(
+            directory,
+            class_names=class_names if label_mode is not None else None,
+            labelled=is_inferred and label_mode is not None,
+            follow_links=follow_links,
+        )
     if labels is not None and not isinstance(labels, str) and label_mode is not None:
         manifest = _labelled(manifest, labels)
     return image_dataset_from_manifest(
@@ -295,6 +299,18 @@ def image_dataset_from_directory(
         shard=shard,
         outside=True,
     )
+
+
+@contextlib.contextmanager
+def _own_argument_names() -> Iterator[None]:
+    """Lets an error name the argument that the caller here has for the manifest's `labelled`."""
+    try:
+        yield
+    except ManifestError as error:
+        text = str(error)
+        if "labelled=False" not in text:
+            raise
+        raise ManifestError(text.replace("labelled=False", "label_mode=None")) from None
 
 
 def _height_and_width(image_size: object) -> tuple[int, int]:
