@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import count, islice
@@ -310,13 +309,10 @@ def test_ctrl_c_while_waiting_for_a_batch_ends_the_process() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n"
-    begin = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == -signal.SIGINT, error
     assert error.rstrip().endswith("KeyboardInterrupt")
-    # Not a benchmark: an order of magnitude above what it takes, and far below a hang.
-    assert time.monotonic() - begin < 20
 
 
 def test_a_forked_process_is_told_that_it_has_no_threads() -> None:
