@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import subprocess
 import sys
@@ -21,16 +20,6 @@ TUTORIAL = Path(__file__).parents[2] / "examples" / "tutorial"
 @pytest.fixture(scope="module")
 def leaves(tmp_path_factory: pytest.TempPathFactory) -> LeafSet:
     return draw_set(tmp_path_factory.mktemp("leaves"), train=60, validation=20, size=96)
-
-
-@pytest.fixture(scope="module")
-def tutorial() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tutorial_generator", TUTORIAL / "generator.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def same_way(leaves: LeafSet, **options: object) -> infeed.ImageDataset:

@@ -37,8 +37,8 @@ def test_the_python_examples_run_one_after_the_other(leaves_as_in_the_readme: Pa
     names: dict[str, object] = {}
     for number, block in enumerate(blocks):
         exec(compile(block, f"README.md, block {number}", "exec"), names)
-    assert len(names["predictions"]) == 20  # type: ignore[arg-type]  # an array, made by exec
-    names["train"].close()  # type: ignore[attr-defined]  # likewise
+    assert len(names["predictions"]) == 20
+    names["train"].close()
 
 
 def test_the_readme_names_only_commands_and_options_that_exist() -> None:

@@ -75,7 +75,7 @@ def test_batches_are_the_same_for_any_thread_count_and_by_random_access(
     remainder: str,
     epoch: int,
 ) -> None:
-    sampler = Sampler(seed=5, batch_size=batch_size, sampling=sampling, remainder=remainder)  # type: ignore[arg-type]  # hypothesis gives plain text
+    sampler = Sampler(seed=5, batch_size=batch_size, sampling=sampling, remainder=remainder)
     loader = make_loader(sampler, threads=threads, depth=depth)
     batches = read(loader, epoch)
     assert len(batches) == loader.steps(epoch)

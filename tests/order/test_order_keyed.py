@@ -72,7 +72,7 @@ def test_a_name_that_is_not_unicode_is_a_word() -> None:
 @pytest.mark.parametrize("word", [1.0, None, b"a"])
 def test_a_word_of_another_kind_is_refused(word: object) -> None:
     with pytest.raises(TypeError, match=r"^a word of a key is an int or a str, got "):
-        key(3, word)  # type: ignore[arg-type]
+        key(3, word)
 
 
 def test_keys_of_neighbouring_words_fill_the_range_evenly() -> None:
@@ -163,6 +163,6 @@ def test_what_is_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^a key must be in \[0, 2\*\*64\), got 18446744073709"):
         hash64(2**64, index.astype(np.uint64))
     with pytest.raises(TypeError, match=r"^hash64 needs integers, got dtype float64$"):
-        hash64(3, np.array([0.5]))  # type: ignore[arg-type]
+        hash64(3, np.array([0.5]))
     with pytest.raises(TypeError, match=r"^uniform_below needs integers, got dtype float64$"):
-        uniform_below(3, 3, np.array([0.5]))  # type: ignore[arg-type]
+        uniform_below(3, 3, np.array([0.5]))

@@ -89,4 +89,4 @@ def test_what_is_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^a key must be in \[0, 2\*\*64\), got -3\."):
         permute(np.arange(3), 3, -3)
     with pytest.raises(TypeError, match=r"^permute needs integers, got dtype float64$"):
-        permute(np.array([0.0]), 3, 3)  # type: ignore[arg-type]
+        permute(np.array([0.0]), 3, 3)

@@ -32,8 +32,7 @@ def jobs(
     seed = draw(st.integers())
     sampling, remainder = draw(st.sampled_from(samplings)), draw(st.sampled_from(remainders))
     samplers = [
-        Sampler(seed, batch_size, sampling, remainder, Shard(i, count))  # type: ignore[arg-type]
-        for i in range(count)
+        Sampler(seed, batch_size, sampling, remainder, Shard(i, count)) for i in range(count)
     ]
     return samplers, n, draw(st.integers(0, 3))
 
@@ -162,7 +161,7 @@ def test_steps_of_carried_epochs_differ_by_one_at_most(
     [("keep", 3070, 18), ("pad", 3070, 64), ("drop", 3069, 64), ("carry", 3069, 64)],
 )
 def test_the_tutorials_steps_are_counted(remainder: str, steps: int, last_rows: int) -> None:
-    sampler = Sampler(batch_size=64, remainder=remainder)  # type: ignore[arg-type]
+    sampler = Sampler(batch_size=64, remainder=remainder)
     assert sampler.steps(196_434) == steps
     assert sampler.plan(196_434, 0, steps - 1).rows == last_rows
 
@@ -222,7 +221,7 @@ def test_seeds_and_epochs_are_separate_words() -> None:
 @pytest.mark.parametrize("remainder", REMAINDERS)
 @pytest.mark.parametrize("n", [196_434, 2**40 + 1, 2**62])
 def test_a_plan_needs_the_same_memory_for_any_n(n: int, remainder: str, sampling: str) -> None:
-    sampler = Sampler(7, 64, sampling, remainder, Shard(2, 3))  # type: ignore[arg-type]
+    sampler = Sampler(7, 64, sampling, remainder, Shard(2, 3))
     last = sampler.steps(n, 5) - 1
     sampler.plan(n, 5, last)
     tracemalloc.start()
@@ -264,7 +263,7 @@ def test_replacement_draws_differ_between_seeds_and_epochs() -> None:
 
 def test_an_empty_manifest_has_no_steps() -> None:
     for sampling, remainder in product(SAMPLINGS, REMAINDERS):
-        sampler = Sampler(0, 4, sampling, remainder)  # type: ignore[arg-type]
+        sampler = Sampler(0, 4, sampling, remainder)
         assert sampler.steps(0, 3) == 0
         with pytest.raises(IndexError, match=r"^epoch 3 over 0 records has 0 batches of 4 "):
             sampler.plan(0, 3, 0)
@@ -288,7 +287,7 @@ def test_what_is_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^n, the number of records, must be in .* got 46116860"):
         Sampler().steps(2**62 + 1)
     with pytest.raises(TypeError, match=r"^n must be an int, got 3\.0$"):
-        Sampler().steps(3.0)  # type: ignore[arg-type]
+        Sampler().steps(3.0)
     with pytest.raises(TypeError, match=r"^number must be an int, got True$"):
         Sampler().plan(3, 0, True)
 
@@ -305,21 +304,21 @@ def test_a_misspelt_choice_is_answered_with_the_choices() -> None:
         r"^Sampler\.sampling must be one of 'shuffle', 'sequential', 'replacement', got 'shufle'$"
     )
     with pytest.raises(ValueError, match=message):
-        Sampler(sampling="shufle")  # type: ignore[arg-type]
+        Sampler(sampling="shufle")
     message = r"^Sampler\.remainder must be one of 'keep', 'drop', 'pad', 'carry', got None$"
     with pytest.raises(ValueError, match=message):
-        Sampler(remainder=None)  # type: ignore[arg-type]
+        Sampler(remainder=None)
 
 
 def test_wrong_types_are_refused() -> None:
     with pytest.raises(TypeError, match=r"^Sampler\.seed must be an int, got None$"):
-        Sampler(seed=None)  # type: ignore[arg-type]
+        Sampler(seed=None)
     with pytest.raises(TypeError, match=r"^Sampler\.seed must be an int, got 1\.5$"):
-        Sampler(seed=1.5)  # type: ignore[arg-type]
+        Sampler(seed=1.5)
     with pytest.raises(TypeError, match=r"^Sampler\.batch_size must be an int, got '32'$"):
-        Sampler(batch_size="32")  # type: ignore[arg-type]
+        Sampler(batch_size="32")
     with pytest.raises(TypeError, match=r"^Sampler\.shard must be a Shard, got \(0, 2\)$"):
-        Sampler(shard=(0, 2))  # type: ignore[arg-type]
+        Sampler(shard=(0, 2))
 
 
 @given(jobs())
@@ -334,9 +333,9 @@ def test_a_sampler_survives_json_and_pickle_and_is_hashable(
 
 
 def test_numpys_integers_give_the_order_of_pythons() -> None:
-    sampler = Sampler(np.int64(7), np.uint8(4), remainder="carry")  # type: ignore[arg-type]
+    sampler = Sampler(np.int64(7), np.uint8(4), remainder="carry")
     assert json.loads(json.dumps(sampler.to_json())) == sampler.to_json()
-    plan = sampler.plan(np.int32(10), np.int64(2), np.uint8(1))  # type: ignore[arg-type]
+    plan = sampler.plan(np.int32(10), np.int64(2), np.uint8(1))
     expected = Sampler(7, 4, remainder="carry").plan(10, 2, 1)
     assert plan.positions.tolist() == expected.positions.tolist()
 
@@ -353,9 +352,9 @@ def test_json_of_another_infeed_is_refused() -> None:
 def test_values_are_frozen() -> None:
     plan = Sampler().plan(10, 0, 0)
     with pytest.raises(AttributeError):
-        plan.epoch = 1  # type: ignore[misc]
+        plan.epoch = 1
     with pytest.raises(AttributeError):
-        Sampler().seed = 1  # type: ignore[misc]
+        Sampler().seed = 1
     for array in (plan.positions, plan.weights):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0

@@ -35,13 +35,13 @@ def test_a_count_outside_its_range_is_refused(count: int) -> None:
 @pytest.mark.parametrize("value", [1.0, "1", None, True])
 def test_what_is_no_int_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match=r"^Shard\.index must be an int, got "):
-        Shard(value, 4)  # type: ignore[arg-type]
+        Shard(value, 4)
     with pytest.raises(TypeError, match=r"^Shard\.count must be an int, got "):
-        Shard(0, value)  # type: ignore[arg-type]
+        Shard(0, value)
 
 
 def test_numpys_integers_become_pythons() -> None:
-    shard = Shard(np.int64(1), np.uint8(3))  # type: ignore[arg-type]
+    shard = Shard(np.int64(1), np.uint8(3))
     assert shard == Shard(1, 3)
     assert json.dumps(shard.to_json()) == '{"index": 1, "count": 3}'
 

@@ -99,7 +99,7 @@ def plans() -> dict[str, Any]:
     cases = []
     for sampling, remainder in product(SAMPLINGS, REMAINDERS):
         for batch_size, shard in ((4, Shard(0, 1)), (2, Shard(0, 3)), (2, Shard(2, 3))):
-            sampler = Sampler(7, batch_size, sampling, remainder, shard)  # type: ignore[arg-type]
+            sampler = Sampler(7, batch_size, sampling, remainder, shard)
             for epoch in (0, 1):
                 batches = [sampler.plan(10, epoch, k) for k in range(sampler.steps(10, epoch))]
                 cases.append(

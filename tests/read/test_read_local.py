@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import tempfile
 import threading
 from pathlib import Path
 
@@ -176,10 +178,27 @@ def test_dangling_links_are_missing_and_loops_are_refused(root):
     assert "symbolic links" in str(error)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_io(root):
-    (root / "a.jpg").chmod(0)
-    error = refused(LocalStorage(root), "a.jpg")
+@contextlib.contextmanager
+def without_roots_rights():
+    """Root may read everything: takes the rights of an ordinary user meanwhile."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_a_file_without_permission_is_io():
+    # Not below pytest's own folder, which only its owner may enter.
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        root.chmod(0o755)
+        (root / "a.jpg").write_bytes(b"inside")
+        (root / "a.jpg").chmod(0)
+        with without_roots_rights():
+            error = refused(LocalStorage(root), "a.jpg")
     assert error.reason == "io"
     assert "Permission denied" in str(error)
 

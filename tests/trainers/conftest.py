@@ -42,7 +42,7 @@ class LoggedDataset(ImageDataset):
         return item
 
 
-class LoggedEpochs(keras.callbacks.Callback):  # type: ignore[misc]
+class LoggedEpochs(keras.callbacks.Callback):
     """Cuts the log of a data set into epochs; what was taken before training is dropped."""
 
     def __init__(self, log: list[Any]) -> None:

@@ -293,6 +293,11 @@ class _Crew(Generic[Tool, T]):
             self._exhausted = True
             self._ready.notify_all()
             return
+        except BaseException as error:  # noqa: BLE001 - it is raised in the reader
+            # Here, before the lock is given away: another thread would ask again, find a
+            # generator that has ended, and the epoch would seem to be over.
+            self._append_failed(error)
+            return
         entry = _Entry(work)
         self._window.append(entry)
         if entry.is_done:
@@ -315,14 +320,16 @@ class _Crew(Generic[Tool, T]):
         """Lets the reader find an error that belongs to no work."""
         with self._lock:
             self._working -= 1
-            if self._closed:
-                return
-            failed: _Entry[Tool, T] = _Entry(_Nothing())
-            failed.error = error
-            self._window.append(failed)
-            self._exhausted = True
-            self._room.notify_all()
-            self._ready.notify_all()
+            if not self._closed:
+                self._append_failed(error)
+
+    def _append_failed(self, error: BaseException) -> None:
+        failed: _Entry[Tool, T] = _Entry(_Nothing())
+        failed.error = error
+        self._window.append(failed)
+        self._exhausted = True
+        self._room.notify_all()
+        self._ready.notify_all()
 
 
 class _Nothing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -18,16 +17,6 @@ TUTORIAL = Path(__file__).parents[2] / "examples" / "tutorial"
 @pytest.fixture(scope="module")
 def leaves(tmp_path_factory: pytest.TempPathFactory) -> LeafSet:
     return draw_set(tmp_path_factory.mktemp("leaves"), train=30, validation=6, size=48)
-
-
-@pytest.fixture(scope="module")
-def tutorial() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tutorial", TUTORIAL / "generator.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def whole_rows(tutorial: ModuleType, leaves: LeafSet) -> list[dict[str, object]]:
