@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from infeed.version import __version__
 
 if TYPE_CHECKING:
+    from infeed.batch_stream import BatchStream
     from infeed.errors import (
         BadImageError,
         DecodeError,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
         StorageError,
         TooManyBadImagesError,
     )
-    from infeed.loader import BatchStream, Loader
+    from infeed.loader import Loader
     from infeed.manifest import Manifest, Record
     from infeed.order import BatchPlan, Sampler, Shard
     from infeed.read import LocalStorage, MemoryStorage, Storage
@@ -41,7 +42,7 @@ _HOMES = {
     "BadImageError": "infeed.errors",
     "Batch": "infeed.stream",
     "BatchPlan": "infeed.order",
-    "BatchStream": "infeed.loader",
+    "BatchStream": "infeed.batch_stream",
     "DecodeError": "infeed.errors",
     "ImageDataset": "infeed.trainers.keras",
     "InfeedError": "infeed.errors",

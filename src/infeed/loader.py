@@ -5,30 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from time import perf_counter
-from typing import Literal, Self, final, get_args
+from typing import final, get_args
 
 import numpy as np
 
-from infeed.errors import BadImageError, LoaderClosedError, ManifestError, TooManyBadImagesError
-from infeed.manifest import LabelMode, Manifest, encode
-from infeed.order import BatchPlan, Sampler
+from infeed.batch_stream import BatchStream
+from infeed.batch_work import BatchWork, OnBadImage, PixelType, Stages, Tool
+from infeed.errors import ManifestError
+from infeed.manifest import LabelMode, Manifest
+from infeed.order import Sampler
 from infeed.read import LocalStorage, Storage
-from infeed.sample import Recipe, Scratch, decode_into, to_float32, use_one_thread_per_call
+from infeed.sample import Recipe
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
 from infeed.stream.cores import usable_cores
 from infeed.stream.meter import Meter
-from infeed.stream.quarantine import BadImage, Quarantine
-from infeed.stream.replacement import replacements
-from infeed.stream.window import Window
+from infeed.stream.quarantine import Quarantine
 
-OnBadImage = Literal["replace", "mask", "raise"]
-PixelType = Literal["uint8", "float32"]
-
-# Rows a task: few enough that the last batch of an epoch still keeps every core busy, many
-# enough that taking a task costs nothing beside decoding its rows.
-ROWS_PER_TASK = 8
+__all__ = ["BatchStream", "Loader", "OnBadImage", "PixelType"]
 
 # Batches under way or ready. Two keep the threads busy while the reader takes one; the third
 # absorbs a step that is shorter than the others.
@@ -121,7 +115,6 @@ class Loader:
         self.sampler = sampler
         self.storage = storage
         self.label_mode: LabelMode | None = label_mode
-        self._class_weights = _class_weights(class_weight, manifest)
         self.dtype: PixelType = dtype
         self.scale = scale
         self.on_bad_image: OnBadImage = on_bad_image
@@ -129,6 +122,19 @@ class Loader:
         self.depth = depth
         self.quarantine = Quarantine(max_bad, records=len(manifest))
         self.meter = Meter()
+        self._stages = Stages(
+            manifest=manifest,
+            recipe=recipe,
+            storage=storage,
+            seed=sampler.seed,
+            label_mode=label_mode,
+            class_weights=_class_weights(class_weight, manifest),
+            dtype=dtype,
+            scale=scale,
+            on_bad_image=on_bad_image,
+            quarantine=self.quarantine,
+            meter=self.meter,
+        )
 
     def __repr__(self) -> str:
         return (
@@ -147,7 +153,7 @@ class Loader:
             raise ValueError(
                 f"epoch {epoch} has {self.steps(epoch)} batches: cannot start at {start}"
             )
-        return BatchStream(self, self._works(epoch, start, endless=False))
+        return self._stream(self._works(epoch, start, endless=False))
 
     def endless(self, epoch: int = 0, start: int = 0) -> BatchStream:
         """The batches from there on, epoch after epoch, without end; to be opened by `with`.
@@ -158,7 +164,7 @@ class Loader:
         """
         _check_place(epoch, start)
         self.check_not_empty()
-        return BatchStream(self, self._works(epoch, start, endless=True))
+        return self._stream(self._works(epoch, start, endless=True))
 
     def check_not_empty(self) -> None:
         """Refuses settings under which no epoch has any batch."""
@@ -179,8 +185,8 @@ class Loader:
             IndexError: the epoch has no such batch.
         """
         plan = self.sampler.plan(len(self.manifest), epoch, number)
-        work = _BatchWork(self, plan, Recycler(keep=0))
-        tool = _Tool(self)
+        work = BatchWork(self._stages, plan, Recycler(keep=0))
+        tool = Tool(self._stages)
         for part in range(work.parts):
             work.make(part, tool)
         return work.result()
@@ -205,202 +211,18 @@ class Loader:
         finally:
             stream.stop()
 
-    def _works(self, epoch: int, start: int, *, endless: bool) -> Iterator[_BatchWork]:
+    def _stream(self, works: Iterator[BatchWork]) -> BatchStream:
+        return BatchStream(works, self._stages, threads=self.threads, depth=self.depth)
+
+    def _works(self, epoch: int, start: int, *, endless: bool) -> Iterator[BatchWork]:
         recycler = Recycler()
         for e in itertools.count(epoch):
             for number in range(start, self.steps(e)):
                 plan = self.sampler.plan(len(self.manifest), e, number)
-                yield _BatchWork(self, plan, recycler)
+                yield BatchWork(self._stages, plan, recycler)
             if not endless:
                 return
             start = 0
-
-
-@final
-class BatchStream(Iterator[Batch]):
-    """Batches in order, made ahead by threads that live as long as the `with` block.
-
-    Life cycle: made by `Loader.epoch` or `Loader.endless`; `__enter__` starts the threads;
-    iterating delivers; leaving the block, for whatever reason, ends the threads and waits for
-    the image that each has in hand.
-    """
-
-    def __init__(self, loader: Loader, works: Iterator[_BatchWork]) -> None:
-        self._loader = loader
-        self._window: Window[_Tool, Batch] | None = None
-        self._works = works
-
-    def __enter__(self) -> Self:
-        if self._window is not None:
-            raise LoaderClosedError("a stream of batches can be opened once: make another one")
-        use_one_thread_per_call()
-        loader = self._loader
-        self._window = Window(
-            self._works,
-            lambda: _Tool(loader),
-            threads=loader.threads,
-            depth=loader.depth,
-            meter=loader.meter,
-            name="decode",
-        )
-        self._window.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> Batch:
-        """The next batch.
-
-        Raises:
-            StopIteration: the epoch is over.
-            LoaderClosedError: outside the `with` block.
-            BadImageError: `on_bad_image="raise"`, and an image is bad.
-            TooManyBadImagesError: the budget of bad images is used up.
-        """
-        if self._window is None:
-            raise LoaderClosedError(
-                "batches are made inside a with block: "
-                "`with loader.epoch(0) as batches: for batch in batches: ...`"
-            )
-        return self._window.next()
-
-    def close(self) -> None:
-        """Ends the threads and waits for them. May be called more than once."""
-        if self._window is not None:
-            self._window.close()
-
-    def stop(self) -> None:
-        """Tells the threads to end, without waiting for the image that each has in hand."""
-        if self._window is not None:
-            self._window.stop()
-
-
-class _Tool:
-    """What one thread works with: its scratch buffers."""
-
-    def __init__(self, loader: Loader) -> None:
-        self.scratch = Scratch()
-        # Where float32 is asked for, the uint8 rows of a task live here for a moment.
-        rows = ROWS_PER_TASK if loader.dtype == "float32" else 0
-        self.rows = np.empty((rows, *loader.recipe.shape), np.uint8)
-
-
-class _BatchWork:
-    """One batch under way: its parts are slices of its rows."""
-
-    def __init__(self, loader: Loader, plan: BatchPlan, recycler: Recycler) -> None:
-        self._loader = loader
-        self._plan = plan
-        rows = len(plan.positions)
-        self._images = recycler.empty((rows, *loader.recipe.shape), loader.dtype)
-        self._sources = plan.positions.copy()
-        self._positions = plan.positions.tolist()
-        self.parts = -(-rows // ROWS_PER_TASK)
-
-    def make(self, part: int, tool: _Tool, /) -> None:
-        """Reads, decodes and converts the rows of one slice."""
-        begin = part * ROWS_PER_TASK
-        out = self._images[begin : begin + ROWS_PER_TASK]
-        is_float = self._loader.dtype == "float32"
-        rows = tool.rows[: len(out)] if is_float else out
-        spent = [0.0, 0.0, 0.0]
-        for row, image in enumerate(rows, begin):
-            self._fill(row, image, tool.scratch, spent)
-        if is_float:
-            start = perf_counter()
-            to_float32(rows, self._loader.scale, out)
-            spent[2] = perf_counter() - start
-        self._loader.meter.add(len(out), spent)
-
-    def result(self) -> Batch:
-        """The batch. Labels follow the pixels: a replaced row has its replacement's."""
-        self._loader.quarantine.check()
-        manifest, plan = self._loader.manifest, self._plan
-        masked = self._sources < 0
-        records = np.where(masked, plan.positions, self._sources)
-        weights = plan.weights.copy()
-        if manifest.weights is not None:
-            weights *= manifest.weights[plan.positions]
-        weights[masked] = 0
-        if manifest.labels is not None and self._loader._class_weights is not None:
-            weights *= self._loader._class_weights[manifest.labels[records]]
-        labels, mode = None, self._loader.label_mode
-        if manifest.labels is not None and mode is not None:
-            labels = encode(manifest.labels[records], mode, manifest.num_classes)
-        return Batch(
-            images=self._images,
-            labels=labels,
-            weights=weights,
-            positions=plan.positions,
-            sources=self._sources,
-            epoch=plan.epoch,
-            number=plan.number,
-        )
-
-    def _fill(self, row: int, image: np.ndarray, scratch: Scratch, spent: list[float]) -> None:
-        """Puts the planned record's pixels into `image`, or else what stands in for them."""
-        position = self._positions[row]
-        try:
-            self._load(position, image, scratch, spent)
-        except BadImageError as error:
-            self._note_bad(position, error)
-        except Exception as error:
-            # A storage of the user's own, out of memory, a mistake of ours: say where.
-            error.add_note(self._place_of(position))
-            raise
-        else:
-            return
-        if self._loader.on_bad_image == "mask":
-            image.fill(0)
-            self._sources[row] = -1
-            return
-        seed, epoch = self._loader.sampler.seed, self._plan.epoch
-        for candidate in replacements(
-            self._loader.manifest, seed=seed, epoch=epoch, position=position
-        ):
-            try:
-                self._load(candidate, image, scratch, spent)
-            except BadImageError as error:
-                self._note_bad(candidate, error)
-            else:
-                self._sources[row] = candidate
-                return
-        raise TooManyBadImagesError(
-            f"No record could replace {self._loader.manifest.uri(position)!r}: all that were tried "
-            f"are bad too. Is the image folder right?\n{self._loader.quarantine.summary()}"
-        )
-
-    def _load(self, position: int, image: np.ndarray, scratch: Scratch, spent: list[float]) -> None:
-        """Reads, decodes and fits one record."""
-        loader = self._loader
-        uri = loader.manifest.uri(position)
-        start = perf_counter()
-        data = loader.storage.read(uri)
-        read = perf_counter()
-        note = decode_into(data, loader.recipe, image, scratch)
-        spent[0] += read - start
-        spent[1] += perf_counter() - read
-        if note is not None:
-            loader.quarantine.add_recovered(
-                BadImage(position, uri, "recovered", f"record {position}, {uri!r}: {note}")
-            )
-
-    def _place_of(self, position: int) -> str:
-        uri = self._loader.manifest.uri(position)
-        plan = self._plan
-        return f"record {position}, {uri!r}, batch {plan.number} of epoch {plan.epoch}"
-
-    def _note_bad(self, position: int, error: BadImageError) -> None:
-        uri = self._loader.manifest.uri(position)
-        where = f"record {position}, {uri!r}"
-        if self._loader.on_bad_image == "raise":
-            error.add_note(self._place_of(position))
-            raise error
-        self._loader.quarantine.add(BadImage(position, uri, error.reason, f"{where}: {error}"))
 
 
 def _class_weights(

@@ -13,7 +13,7 @@ import infeed
 
 SOURCE = Path(infeed.__file__).parent
 
-# Data moves from left to right. `loader` is a module, the rest are folders.
+# Data moves from left to right. `loader` and what it joins are modules, the rest are folders.
 LAYERS = (
     "version",
     "errors",
@@ -22,6 +22,8 @@ LAYERS = (
     "read",
     "sample",
     "stream",
+    "batch_work",
+    "batch_stream",
     "loader",
     "trainers",
     "demo",
