@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from infeed.loader import Loader
     from infeed.manifest import Manifest, Record
-    from infeed.order import BatchPlan, Sampler, Shard
+    from infeed.order import BatchPlan, Cursor, Sampler, Shard
     from infeed.read import LocalStorage, MemoryStorage, Storage
     from infeed.sample import Recipe
     from infeed.stream import BadImage, Batch
@@ -43,6 +43,7 @@ _HOMES = {
     "Batch": "infeed.stream",
     "BatchPlan": "infeed.order",
     "BatchStream": "infeed.batch_stream",
+    "Cursor": "infeed.order",
     "DecodeError": "infeed.errors",
     "ImageDataset": "infeed.trainers.keras",
     "InfeedError": "infeed.errors",
@@ -70,6 +71,7 @@ __all__ = [
     "Batch",
     "BatchPlan",
     "BatchStream",
+    "Cursor",
     "DecodeError",
     "InfeedError",
     "Loader",

@@ -112,6 +112,7 @@ class BatchWork:
             sources=self._sources,
             epoch=plan.epoch,
             number=plan.number,
+            phase=plan.phase,
         )
 
     def _fill(self, row: int, image: np.ndarray, scratch: Scratch, spent: list[float]) -> None:

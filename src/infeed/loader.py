@@ -142,21 +142,28 @@ class Loader:
             f"threads={self.threads})"
         )
 
-    def steps(self, epoch: int = 0) -> int:
+    def steps(self, epoch: int = 0, *, phase: int = 0) -> int:
         """How many batches epoch `epoch` has."""
-        return self.sampler.steps(len(self.manifest), epoch)
+        return self.sampler.steps(len(self.manifest), epoch, phase=phase)
 
-    def epoch(self, epoch: int, start: int = 0) -> BatchStream:
-        """The batches of one epoch, from number `start` on; to be opened by `with`."""
+    def epoch(self, epoch: int, start: int = 0, *, phase: int = 0) -> BatchStream:
+        """The batches of one epoch, from number `start` on; to be opened by `with`.
+
+        Args:
+            phase: where the cuts between batches lie; 0 unless `Sampler.place` said otherwise.
+        """
         _check_place(epoch, start)
-        if start > self.steps(epoch):
-            raise ValueError(
-                f"epoch {epoch} has {self.steps(epoch)} batches: cannot start at {start}"
-            )
-        return self._stream(self._works(epoch, start, endless=False))
+        steps = self.steps(epoch, phase=phase)
+        if start > steps:
+            raise ValueError(f"epoch {epoch} has {steps} batches: cannot start at {start}")
+        return self._stream(self._works(epoch, start, phase, endless=False))
 
-    def endless(self, epoch: int = 0, start: int = 0) -> BatchStream:
+    def endless(self, epoch: int = 0, start: int = 0, *, phase: int = 0) -> BatchStream:
         """The batches from there on, epoch after epoch, without end; to be opened by `with`.
+
+        Args:
+            phase: where the cuts between batches lie; 0 unless `Sampler.place` said otherwise.
+                It holds for the first epoch alone, with `remainder="carry"` for all.
 
         Raises:
             ValueError: no epoch has a batch (`remainder="drop"` with a batch larger than the
@@ -164,7 +171,8 @@ class Loader:
         """
         _check_place(epoch, start)
         self.check_not_empty()
-        return self._stream(self._works(epoch, start, endless=True))
+        self.steps(epoch, phase=phase)  # refuses a wrong phase now, not in a thread
+        return self._stream(self._works(epoch, start, phase, endless=True))
 
     def check_not_empty(self) -> None:
         """Refuses settings under which no epoch has any batch."""
@@ -178,13 +186,16 @@ class Loader:
                 f"{n} records. Pass a smaller batch_size or remainder='keep'."
             )
 
-    def batch(self, epoch: int, number: int) -> Batch:
+    def batch(self, epoch: int, number: int, *, phase: int = 0) -> Batch:
         """The very batch that `epoch` delivers as its `number`-th, made in the calling thread.
+
+        Args:
+            phase: the batch's own `phase`, where a run was resumed with another batch size.
 
         Raises:
             IndexError: the epoch has no such batch.
         """
-        plan = self.sampler.plan(len(self.manifest), epoch, number)
+        plan = self.sampler.plan(len(self.manifest), epoch, number, phase=phase)
         work = BatchWork(self._stages, plan, Recycler(keep=0))
         tool = Tool(self._stages)
         for part in range(work.parts):
@@ -214,15 +225,17 @@ class Loader:
     def _stream(self, works: Iterator[BatchWork]) -> BatchStream:
         return BatchStream(works, self._stages, threads=self.threads, depth=self.depth)
 
-    def _works(self, epoch: int, start: int, *, endless: bool) -> Iterator[BatchWork]:
+    def _works(self, epoch: int, start: int, phase: int, *, endless: bool) -> Iterator[BatchWork]:
         recycler = Recycler()
         for e in itertools.count(epoch):
-            for number in range(start, self.steps(e)):
-                plan = self.sampler.plan(len(self.manifest), e, number)
+            for number in range(start, self.steps(e, phase=phase)):
+                plan = self.sampler.plan(len(self.manifest), e, number, phase=phase)
                 yield BatchWork(self._stages, plan, recycler)
             if not endless:
                 return
             start = 0
+            if self.sampler.remainder != "carry":
+                phase = 0
 
 
 def _class_weights(

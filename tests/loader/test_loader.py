@@ -430,3 +430,21 @@ def test_class_weights_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="class_weight must map the numbers of classes, 0 to 2"):
         make_loader(class_weight=wrong)
+
+
+def test_batches_cut_at_another_phase_come_from_the_stream_and_by_random_access(
+    make_loader: MakeLoader,
+) -> None:
+    loader = make_loader(Sampler(seed=3, batch_size=10, sampling="sequential"))
+    with loader.endless(1, 4, phase=7) as stream:
+        batches = list(itertools.islice(stream, 3))
+    places = [(batch.epoch, batch.number, batch.phase) for batch in batches]
+    assert places == [(1, 4, 7), (2, 0, 0), (2, 1, 0)]
+    assert batches[0].positions.tolist() == list(range(47, 53))
+    for batch in batches:
+        again = loader.batch(batch.epoch, batch.number, phase=batch.phase)
+        np.testing.assert_array_equal(batch.positions, again.positions)
+    with loader.epoch(1, 4, phase=7) as stream:
+        assert [len(batch) for batch in stream] == [6]
+    with pytest.raises(ValueError, match=r"phase must be in \[0, 10\), got 10"):
+        loader.endless(phase=10)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from infeed.order.cursor import Cursor, Place
+from infeed.order.cuts import Remainder
 from infeed.order.keyed import hash64, key, uniform_below
 from infeed.order.permutation import permute
 from infeed.order.plan import BatchPlan
-from infeed.order.sampler import ORDER_VERSION, Remainder, Sampler, Sampling
+from infeed.order.sampler import ORDER_VERSION, Sampler, Sampling
 from infeed.order.shard import Shard
 
 __all__ = [
     "ORDER_VERSION",
     "BatchPlan",
+    "Cursor",
+    "Place",
     "Remainder",
     "Sampler",
     "Sampling",

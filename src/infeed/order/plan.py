@@ -19,6 +19,8 @@ class BatchPlan:
     Attributes:
         epoch: 0, 1, ...
         number: which batch of the epoch, 0, 1, ...
+        phase: how many samples lie before the first cut, 0 unless the batches are cut elsewhere
+            than from the beginning.
         positions: int64 (rows,), records of the manifest, 0..n-1.
         weights: float32 (rows,), 1 for a record that counts, 0 for a padded row, which
             repeats a record of the same epoch.
@@ -26,6 +28,7 @@ class BatchPlan:
 
     epoch: int
     number: int
+    phase: int
     positions: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
 

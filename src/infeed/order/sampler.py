@@ -14,16 +14,16 @@ from typing import Any, Final, Literal, final, get_args
 import numpy as np
 import numpy.typing as npt
 
+from infeed.order.cursor import Cursor, Place
+from infeed.order.cuts import REMAINDERS, Cuts, Remainder
 from infeed.order.keyed import key, uniform_below
 from infeed.order.permutation import MAX_RECORDS, permute
 from infeed.order.plan import BatchPlan
 from infeed.order.shard import Shard, check_keys, whole_number
 
 Sampling = Literal["shuffle", "sequential", "replacement"]
-Remainder = Literal["keep", "drop", "pad", "carry"]
 
 SAMPLINGS: Final[tuple[str, ...]] = get_args(Sampling)
-REMAINDERS: Final[tuple[str, ...]] = get_args(Remainder)
 
 # Counts up whenever the same settings would give another order: an order that was begun
 # under one version must not be continued under another.
@@ -98,21 +98,67 @@ class Sampler:
         """Samples of a full step, over all shards."""
         return self.batch_size * self.shard.count
 
-    def steps(self, n: int, epoch: int = 0) -> int:
+    def steps(self, n: int, epoch: int = 0, *, phase: int = 0) -> int:
         """The number of batches of an epoch over n records, the same on every shard.
 
         Only "carry" looks at the epoch.
 
+        Args:
+            phase: how many samples of the epoch lie before its batch 0; with "carry", of the
+                stream of all epochs. 0, except after a resume with another global batch size.
+
         Raises:
-            ValueError: `n` is outside 0..2**62, or `epoch` is negative.
+            ValueError: `n` is outside 0..2**62, `phase` outside 0..global_batch_size-1, or
+                `epoch` is negative.
         """
-        n, epoch = _check_n(n), _check_epoch(epoch)
-        size = self.global_batch_size
-        if self.remainder == "carry":
-            return (epoch + 1) * n // size - epoch * n // size
-        if self.remainder == "drop":
-            return n // size
-        return -(-n // size)
+        cuts, epoch, phase = self._cuts(n), _check_epoch(epoch), self._check_phase(phase)
+        return cuts.steps(epoch, phase)
+
+    def place(self, n: int, cursor: Cursor) -> Place:
+        """Which batch comes next at a cursor: its epoch, its number, and the phase of the cuts.
+
+        The cursor may have been saved with another batch size or number of shards.
+
+        Raises:
+            ValueError: no epoch has a batch, or the cursor lies beyond the end of its epoch.
+
+        >>> Sampler(batch_size=4).place(10, Cursor(epoch=2, sample=6))
+        Place(epoch=2, number=1, phase=2)
+        """
+        return self._cuts(n).place(cursor)
+
+    def cursor(self, n: int, epoch: int, number: int, *, phase: int = 0) -> Cursor:
+        """The place before batch `number` of an epoch; with number = steps, after its last.
+
+        A place has one cursor: where no batch of an epoch is left it is the beginning of the
+        next one, also where "drop" leaves samples out.
+
+        Raises:
+            IndexError: `number` is outside 0..steps(n, epoch, phase=phase).
+            ValueError: `n`, `epoch` or `phase` is out of range, or no epoch has a batch.
+        """
+        cuts, epoch, phase = self._cuts(n), _check_epoch(epoch), self._check_phase(phase)
+        number, steps = whole_number("number", number), cuts.steps(epoch, phase)
+        if not 0 <= number <= steps:
+            raise IndexError(f"number must be in [0, {steps}], got {number}")
+        first_epoch, first = cuts.begin(epoch, number, phase)
+        # After a short last batch, `first` lies beyond the epoch.
+        return cuts.settled(Cursor(first_epoch, min(first, n)))
+
+    def advance(self, n: int, cursor: Cursor, batches: int) -> Cursor:
+        """The place `batches` batches later, over ends of epochs; no step is walked.
+
+        Raises:
+            ValueError: `batches` is negative, no epoch has a batch, or the cursor lies beyond
+                the end of its epoch.
+
+        >>> Sampler(batch_size=4).advance(10, Cursor(0, 8), 2)  # [8, 9], then [0, 1, 2, 3]
+        Cursor(epoch=1, sample=4)
+        """
+        batches = whole_number("batches", batches)
+        if batches < 0:
+            raise ValueError(f"batches must be at least 0, got {batches}")
+        return self._cuts(n).advance(cursor, batches)
 
     def locate(self, n: int, step: int) -> tuple[int, int]:
         """(epoch, number) of batch `step` of the stream of all epochs, one after the other.
@@ -138,15 +184,20 @@ class Sampler:
             raise ValueError(f"{n} records make no batch of {self.global_batch_size}")
         return divmod(step, steps)
 
-    def plan(self, n: int, epoch: int, number: int) -> BatchPlan:
+    def plan(self, n: int, epoch: int, number: int, *, phase: int = 0) -> BatchPlan:
         """Batch `number` of an epoch over n records, in time and memory O(batch_size).
 
+        Args:
+            phase: where the cuts between batches lie, as for `steps`.
+
         Raises:
-            IndexError: `number` is outside 0..steps(n, epoch)-1.
-            ValueError: `n` is outside 0..2**62, or `epoch` is negative.
+            IndexError: `number` is outside 0..steps(n, epoch, phase=phase)-1.
+            ValueError: `n` is outside 0..2**62, `phase` outside 0..global_batch_size-1, or
+                `epoch` is negative.
         """
         n, epoch, number = _check_n(n), _check_epoch(epoch), whole_number("number", number)
-        steps = self.steps(n, epoch)
+        cuts, phase = self._cuts(n), self._check_phase(phase)
+        steps = cuts.steps(epoch, phase)
         if not 0 <= number < steps:
             raise IndexError(
                 f"epoch {epoch} over {n} records has {steps} batches of {self.batch_size} "
@@ -154,13 +205,8 @@ class Sampler:
                 f"got {number}"
             )
         size, count = self.global_batch_size, self.shard.count
-        if self.remainder == "carry":
-            # Python's ints: the place in the stream outgrows 64 bits.
-            first_epoch, first = divmod((epoch * n // size + number) * size, n)
-            samples = size
-        else:
-            first_epoch, first = epoch, number * size
-            samples = min(size, n - first)
+        first_epoch, first = cuts.begin(epoch, number, phase)
+        samples = size if self.remainder == "carry" else min(size, n - first)
         rows = -(-samples // count) if self.remainder == "keep" else self.batch_size
         offset = np.arange(self.shard.index, self.shard.index + rows * count, count, dtype=np.int64)
         if samples == size:
@@ -174,7 +220,9 @@ class Sampler:
             positions = self._stream(index, n, first_epoch)
         else:
             positions = self._order(index % n, n, epoch)
-        return BatchPlan(epoch=epoch, number=number, positions=positions, weights=weights)
+        return BatchPlan(
+            epoch=epoch, number=number, phase=phase, positions=positions, weights=weights
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json` can write and `from_json` reads."""
@@ -209,6 +257,15 @@ class Sampler:
             remainder=data["remainder"],
             shard=Shard.from_json(data["shard"]),
         )
+
+    def _cuts(self, n: int) -> Cuts:
+        return Cuts(_check_n(n), self.global_batch_size, self.remainder)
+
+    def _check_phase(self, phase: int) -> int:
+        phase = whole_number("phase", phase)
+        if not 0 <= phase < self.global_batch_size:
+            raise ValueError(f"phase must be in [0, {self.global_batch_size}), got {phase}")
+        return phase
 
     def _order(self, index: npt.NDArray[np.int64], n: int, epoch: int) -> npt.NDArray[np.int64]:
         """Samples `index`, each in 0..n-1, of the epoch's global order."""

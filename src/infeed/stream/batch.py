@@ -26,6 +26,8 @@ class Batch:
             a bad image was replaced, and -1 where it was masked.
         epoch: the epoch that this batch belongs to.
         number: its number within that epoch, from 0.
+        phase: how many samples lie before the epoch's batch 0; 0 unless the run was resumed
+            with another global batch size.
     """
 
     images: np.ndarray
@@ -35,6 +37,7 @@ class Batch:
     sources: np.ndarray
     epoch: int
     number: int
+    phase: int = 0
 
     def __len__(self) -> int:
         return len(self.positions)
