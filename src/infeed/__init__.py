@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         InfeedError,
         LoaderClosedError,
         ManifestError,
+        ResumeError,
         StorageError,
         TooManyBadImagesError,
     )
@@ -55,6 +56,7 @@ _HOMES = {
     "MemoryStorage": "infeed.read",
     "Recipe": "infeed.sample",
     "Record": "infeed.manifest",
+    "ResumeError": "infeed.errors",
     "Sampler": "infeed.order",
     "Shard": "infeed.order",
     "Storage": "infeed.read",
@@ -82,6 +84,7 @@ __all__ = [
     "MemoryStorage",
     "Recipe",
     "Record",
+    "ResumeError",
     "Sampler",
     "Shard",
     "Storage",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self, final
 
 from infeed.batch_work import BatchWork, Stages, Tool
@@ -22,12 +22,19 @@ class BatchStream(Iterator[Batch]):
     """
 
     def __init__(
-        self, works: Iterator[BatchWork], stages: Stages, *, threads: int, depth: int
+        self,
+        works: Iterator[BatchWork],
+        stages: Stages,
+        *,
+        threads: int,
+        depth: int,
+        delivered: Callable[[Batch], None],
     ) -> None:
         self._works = works
         self._stages = stages
         self._threads = threads
         self._depth = depth
+        self._delivered = delivered
         self._window: Window[Tool, Batch] | None = None
 
     def __enter__(self) -> Self:
@@ -66,7 +73,9 @@ class BatchStream(Iterator[Batch]):
                 "batches are made inside a with block: "
                 "`with loader.epoch(0) as batches: for batch in batches: ...`"
             )
-        return self._window.next()
+        batch = self._window.next()
+        self._delivered(batch)
+        return batch
 
     def close(self) -> None:
         """Ends the threads and waits for them. May be called more than once."""

@@ -6,6 +6,7 @@
     │   ├── StorageError         ... because its bytes cannot be read
     │   └── DecodeError          ... because its bytes are not a picture that we take
     ├── TooManyBadImagesError    the budget of bad images is used up
+    ├── ResumeError              what was saved belongs to another run, or is none
     └── LoaderClosedError        a batch was asked of an epoch that has ended
 
 A wrong argument is a plain `ValueError` or `TypeError`; a missing optional package an
@@ -72,6 +73,10 @@ class DecodeError(BadImageError):
 
 class TooManyBadImagesError(InfeedError):
     """More images were bad than `max_bad` allows. The text lists reasons and examples."""
+
+
+class ResumeError(InfeedError, ValueError):
+    """What was saved cannot be continued. The text names what differs, both values, the cure."""
 
 
 class LoaderClosedError(InfeedError):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from typing import final, get_args
+from typing import Any, Final, final, get_args
 
 import numpy as np
 
 from infeed.batch_stream import BatchStream
 from infeed.batch_work import BatchWork, OnBadImage, PixelType, Stages, Tool
-from infeed.errors import ManifestError
+from infeed.errors import ManifestError, ResumeError
+from infeed.identity import check_same, identity
 from infeed.manifest import LabelMode, Manifest
-from infeed.order import Sampler
+from infeed.order import Cursor, Sampler
 from infeed.read import LocalStorage, Storage
 from infeed.sample import Recipe
 from infeed.stream.batch import Batch
@@ -24,6 +25,9 @@ from infeed.stream.quarantine import Quarantine
 
 __all__ = ["BatchStream", "Loader", "OnBadImage", "PixelType"]
 
+# Counts up when the same state would mean something else.
+STATE_VERSION: Final = 1
+
 # Batches under way or ready. Two keep the threads busy while the reader takes one; the third
 # absorbs a step that is shorter than the others.
 DEPTH = 3
@@ -33,8 +37,9 @@ DEPTH = 3
 class Loader:
     """Batches of an image set, in an exact order, made by threads.
 
-    A loader holds no place: `epoch`, `forever` and `batch` start from what they are given, so
-    that one loader serves several readers. Threads live only while something reads.
+    `epoch`, `endless`, `forever` and `batch` start from what they are given, so that one loader
+    serves several readers. Threads live only while something reads. The only thing that changes
+    is `cursor`, the place of the reader that took a batch last, from which `resume` goes on.
 
     Args:
         manifest: what exists.
@@ -54,6 +59,11 @@ class Loader:
             manifest (float).
         threads: how many at most; by default as many as cores that this process may use.
         depth: how many batches may be under way or ready at once.
+
+    Attributes:
+        cursor: the place after the batch that a reader got last from any stream of this loader;
+            the beginning of epoch 0 before there was one. What threads have made ahead does not
+            count, nor does `batch`. May be set, to have `resume` begin elsewhere.
 
     Raises:
         ValueError: an argument that cannot be, or a manifest that gives no batch at all.
@@ -122,6 +132,7 @@ class Loader:
         self.depth = depth
         self.quarantine = Quarantine(max_bad, records=len(manifest))
         self.meter = Meter()
+        self.cursor = Cursor()
         self._stages = Stages(
             manifest=manifest,
             recipe=recipe,
@@ -174,6 +185,63 @@ class Loader:
         self.steps(epoch, phase=phase)  # refuses a wrong phase now, not in a thread
         return self._stream(self._works(epoch, start, phase, endless=True))
 
+    def resume(self) -> BatchStream:
+        """The batches from `cursor` on, epoch after epoch, without end; to be opened by `with`.
+
+        Raises:
+            ValueError: no epoch has a batch.
+        """
+        self.check_not_empty()
+        epoch, number, phase = self.sampler.place(len(self.manifest), self.cursor)
+        return self.endless(epoch, number, phase=phase)
+
+    def identity(self) -> dict[str, Any]:
+        """What the order and the pixels depend on, as JSON values under constant keys."""
+        return identity(
+            self.manifest,
+            self.recipe,
+            self.sampler,
+            label_mode=self.label_mode,
+            dtype=self.dtype,
+            scale=self.scale,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place and the identity, as JSON values of less than 4 KB under constant keys."""
+        return {
+            "state_version": STATE_VERSION,
+            "cursor": self.cursor.to_json(),
+            "identity": self.identity(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Sets `cursor` to a place that `state_dict` saved, for `resume` to go on from.
+
+        The number of shards may be another one than then, with the same batch size on each or
+        with the same batch size over all.
+
+        Raises:
+            ResumeError: `state` is no such dict, or was saved with other settings; names each
+                of them with both values. The loader stays as it was.
+        """
+        if not isinstance(state, Mapping) or set(state) != {"state_version", "cursor", "identity"}:
+            raise ResumeError(
+                "a state is what Loader.state_dict() returned, with the keys state_version, cursor "
+                f"and identity; got {list(state) if isinstance(state, Mapping) else state!r}"
+            )
+        if state["state_version"] != STATE_VERSION:
+            raise ResumeError(
+                f"the state has version {state['state_version']!r}, this infeed reads version "
+                f"{STATE_VERSION}. Continue with the infeed that saved it, or start anew."
+            )
+        check_same(state["identity"], self.identity(), "The state of the loader")
+        try:
+            cursor = Cursor.from_json(state["cursor"])
+            self.sampler.place(len(self.manifest), cursor)
+        except (TypeError, ValueError) as error:
+            raise ResumeError(f"the state has no place to go on from: {error}") from error
+        self.cursor = cursor
+
     def check_not_empty(self) -> None:
         """Refuses settings under which no epoch has any batch."""
         n = len(self.manifest)
@@ -223,7 +291,18 @@ class Loader:
             stream.stop()
 
     def _stream(self, works: Iterator[BatchWork]) -> BatchStream:
-        return BatchStream(works, self._stages, threads=self.threads, depth=self.depth)
+        return BatchStream(
+            works,
+            self._stages,
+            threads=self.threads,
+            depth=self.depth,
+            delivered=self._move_on,
+        )
+
+    def _move_on(self, batch: Batch) -> None:
+        self.cursor = self.sampler.cursor(
+            len(self.manifest), batch.epoch, batch.number + 1, phase=batch.phase
+        )
 
     def _works(self, epoch: int, start: int, phase: int, *, endless: bool) -> Iterator[BatchWork]:
         recycler = Recycler()

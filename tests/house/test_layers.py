@@ -22,6 +22,7 @@ LAYERS = (
     "read",
     "sample",
     "stream",
+    "identity",
     "batch_work",
     "batch_stream",
     "loader",
