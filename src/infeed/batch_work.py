@@ -110,6 +110,8 @@ class BatchWork:
             weights=weights,
             positions=plan.positions,
             sources=self._sources,
+            sample_epochs=plan.sample_epochs,
+            turns=plan.turns,
             epoch=plan.epoch,
             number=plan.number,
             phase=plan.phase,
@@ -132,7 +134,7 @@ class BatchWork:
             image.fill(0)
             self._sources[row] = -1
             return
-        seed, epoch = self._stages.seed, self._plan.epoch
+        seed, epoch = self._stages.seed, int(self._plan.sample_epochs[row])
         for candidate in replacements(
             self._stages.manifest, seed=seed, epoch=epoch, position=position
         ):

@@ -14,7 +14,7 @@ from infeed.batch_work import BatchWork, OnBadImage, PixelType, Stages, Tool
 from infeed.errors import ManifestError, ResumeError
 from infeed.identity import check_same, identity
 from infeed.manifest import LabelMode, Manifest
-from infeed.order import Cursor, Sampler
+from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, draws
 from infeed.read import LocalStorage, Storage
 from infeed.sample import Recipe
 from infeed.stream.batch import Batch
@@ -64,6 +64,7 @@ class Loader:
         cursor: the place after the batch that a reader got last from any stream of this loader;
             the beginning of epoch 0 before there was one. What threads have made ahead does not
             count, nor does `batch`. May be set, to have `resume` begin elsewhere.
+        members: the classes of the records, where the sampling needs them; otherwise None.
 
     Raises:
         ValueError: an argument that cannot be, or a manifest that gives no batch at all.
@@ -146,6 +147,7 @@ class Loader:
             quarantine=self.quarantine,
             meter=self.meter,
         )
+        self.members = _class_members(sampler, manifest)
 
     def __repr__(self) -> str:
         return (
@@ -184,6 +186,17 @@ class Loader:
         self.check_not_empty()
         self.steps(epoch, phase=phase)  # refuses a wrong phase now, not in a thread
         return self._stream(self._works(epoch, start, phase, endless=True))
+
+    def draws(self, batch: Batch, purpose: str) -> np.ndarray:
+        """uint64 (rows,): a random word for each row of a batch of this loader.
+
+        It belongs to the sample: the same whatever the batch, the shard or the thread that it
+        comes in, and after a resume. A record that comes again has another word.
+
+        Args:
+            purpose: what the words are for; another purpose has other words.
+        """
+        return draws(self.sampler.seed, purpose, batch.sample_epochs, batch.positions, batch.turns)
 
     def resume(self) -> BatchStream:
         """The batches from `cursor` on, epoch after epoch, without end; to be opened by `with`.
@@ -263,8 +276,7 @@ class Loader:
         Raises:
             IndexError: the epoch has no such batch.
         """
-        plan = self.sampler.plan(len(self.manifest), epoch, number, phase=phase)
-        work = BatchWork(self._stages, plan, Recycler(keep=0))
+        work = BatchWork(self._stages, self._plan(epoch, number, phase), Recycler(keep=0))
         tool = Tool(self._stages)
         for part in range(work.parts):
             work.make(part, tool)
@@ -299,6 +311,11 @@ class Loader:
             delivered=self._move_on,
         )
 
+    def _plan(self, epoch: int, number: int, phase: int) -> BatchPlan:
+        return self.sampler.plan(
+            len(self.manifest), epoch, number, phase=phase, members=self.members
+        )
+
     def _move_on(self, batch: Batch) -> None:
         self.cursor = self.sampler.cursor(
             len(self.manifest), batch.epoch, batch.number + 1, phase=batch.phase
@@ -308,13 +325,26 @@ class Loader:
         recycler = Recycler()
         for e in itertools.count(epoch):
             for number in range(start, self.steps(e, phase=phase)):
-                plan = self.sampler.plan(len(self.manifest), e, number, phase=phase)
-                yield BatchWork(self._stages, plan, recycler)
+                yield BatchWork(self._stages, self._plan(e, number, phase), recycler)
             if not endless:
                 return
             start = 0
             if self.sampler.remainder != "carry":
                 phase = 0
+
+
+def _class_members(sampler: Sampler, manifest: Manifest) -> ClassMembers | None:
+    """The classes of the records, where the sampling needs them."""
+    if not sampler.needs_classes:
+        return None
+    if manifest.labels is None:
+        raise ManifestError(
+            f"{manifest.source}: sampling={sampler.sampling!r} needs labels, and this manifest has "
+            "none. Read it with labels, or pass sampling='shuffle'."
+        )
+    members = ClassMembers(manifest.labels, manifest.num_classes)
+    members.quotas(sampler.stored_sampling)  # refuses weights that do not fit the classes
+    return members
 
 
 def _class_weights(

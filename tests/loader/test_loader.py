@@ -137,7 +137,7 @@ def test_forever_is_a_true_generator_that_goes_on_after_an_epoch(make_loader: Ma
 
 def _batch(images: np.ndarray) -> Batch:
     blank = np.zeros(len(images))
-    return Batch(images, None, blank, blank, blank, 0, 0)
+    return Batch(images, None, blank, blank, blank, blank, blank, 0, 0)
 
 
 def test_a_generator_that_is_dropped_ends_its_threads(make_loader: MakeLoader) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import pickle
@@ -12,16 +13,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from infeed.order import ORDER_VERSION, BatchPlan, Sampler, Shard, key, permute
-from infeed.order.sampler import REMAINDERS, SAMPLINGS
+from infeed.order import ORDER_VERSION, BatchPlan, ClassMembers, Sampler, Shard, key, permute
+from infeed.order.cuts import REMAINDERS
+from infeed.order.sampling import SAMPLINGS
 
 ONE_PASS = ("shuffle", "sequential")
+WITHOUT_CLASSES = (*ONE_PASS, "replacement")
+
+
+@functools.cache
+def classes(n: int) -> ClassMembers | None:
+    """Half of the records in class 0, a quarter in class 1, and so on."""
+    if not n:
+        return None
+    numbers = np.arange(1, n + 1)
+    return ClassMembers(np.log2(numbers & -numbers).astype(np.int64))
+
+
+def class_weights(n: int) -> dict[int, float]:
+    """A dict as `sampling`: odd classes are left out, the others weigh more and more."""
+    members = classes(n)
+    count = 1 if members is None else len(members.counts)
+    return {label: 0 if label % 2 else 1.5**label for label in range(count)}
 
 
 @st.composite
 def jobs(
     draw: st.DrawFn,
-    samplings: tuple[str, ...] = SAMPLINGS,
+    samplings: tuple[str, ...] = (*SAMPLINGS, "weights"),
     remainders: tuple[str, ...] = REMAINDERS,
 ) -> tuple[list[Sampler], int, int]:
     """The samplers of all shards of one job, its number of records, and an epoch."""
@@ -31,6 +50,8 @@ def jobs(
     batch_size = draw(st.integers(max(1, n // (50 * count)), 300))
     seed = draw(st.integers())
     sampling, remainder = draw(st.sampled_from(samplings)), draw(st.sampled_from(remainders))
+    if sampling == "weights":
+        sampling = class_weights(n)
     samplers = [
         Sampler(seed, batch_size, sampling, remainder, Shard(i, count)) for i in range(count)
     ]
@@ -38,7 +59,8 @@ def jobs(
 
 
 def epoch_of(sampler: Sampler, n: int, epoch: int) -> list[BatchPlan]:
-    return [sampler.plan(n, epoch, number) for number in range(sampler.steps(n, epoch))]
+    steps = range(sampler.steps(n, epoch))
+    return [sampler.plan(n, epoch, number, members=classes(n)) for number in steps]
 
 
 def interleaved(plans: list[BatchPlan]) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +79,8 @@ def global_order(sampler: Sampler, n: int, epoch: int) -> np.ndarray:
     """The whole order of an epoch, as one batch of one process."""
     if not n:
         return np.empty(0, dtype=np.int64)
-    return Sampler(sampler.seed, n, sampler.sampling).plan(n, epoch, 0).positions
+    whole = Sampler(sampler.seed, n, sampler.sampling)
+    return whole.plan(n, epoch, 0, members=classes(n)).positions
 
 
 # One epoch, exactly once
@@ -196,7 +219,7 @@ def test_a_batch_does_not_depend_on_what_was_asked_before(
     samplers, n, epoch = job
     forwards = epoch_of(samplers[-1], n, epoch)
     for number in reversed(range(len(forwards))):
-        again = samplers[-1].plan(n, epoch, number)
+        again = samplers[-1].plan(n, epoch, number, members=classes(n))
         assert np.array_equal(again.positions, forwards[number].positions)
         assert np.array_equal(again.weights, forwards[number].weights)
 
@@ -217,7 +240,7 @@ def test_seeds_and_epochs_are_separate_words() -> None:
     assert len(orders) == 400
 
 
-@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("sampling", WITHOUT_CLASSES)
 @pytest.mark.parametrize("remainder", REMAINDERS)
 @pytest.mark.parametrize("n", [196_434, 2**40 + 1, 2**62])
 def test_a_plan_needs_the_same_memory_for_any_n(n: int, remainder: str, sampling: str) -> None:
@@ -280,7 +303,7 @@ def test_a_number_outside_the_epoch_is_named_with_its_range(number: int) -> None
 
 
 def test_what_is_out_of_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^epoch must be at least 0, got -1$"):
+    with pytest.raises(ValueError, match=r"^epoch must be in \[0, 2\*\*62\], got -1$"):
         Sampler().steps(3, -1)
     with pytest.raises(ValueError, match=r"^n, the number of records, must be in \[0, 2\*\*62\], "):
         Sampler().plan(-1, 0, 0)
@@ -301,7 +324,8 @@ def test_a_batch_size_outside_its_range_is_refused(batch_size: int) -> None:
 
 def test_a_misspelt_choice_is_answered_with_the_choices() -> None:
     message = (
-        r"^Sampler\.sampling must be one of 'shuffle', 'sequential', 'replacement', got 'shufle'$"
+        r"^Sampler\.sampling must be one of 'shuffle', 'sequential', 'replacement', 'balanced', "
+        r"'sqrt', 'effective', or a dict \{class number: weight\}, got 'shufle'$"
     )
     with pytest.raises(ValueError, match=message):
         Sampler(sampling="shufle")

@@ -98,6 +98,8 @@ def batch() -> Batch:
         weights=np.ones(2, np.float32),
         positions=np.arange(2),
         sources=np.arange(2),
+        sample_epochs=np.full(2, 3),
+        turns=np.zeros(2, np.int64),
         epoch=3,
         number=7,
     )

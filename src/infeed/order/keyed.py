@@ -91,15 +91,24 @@ def hash64(key: int, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """
     check_key(key)
     check_integers("hash64", words)
-    hashed = np.array(words, dtype=np.uint64, order="C")
-    scratch = np.empty_like(hashed)
-    # The word is mixed before it meets the key, so that keys near to each other do not
-    # give shifted copies of one sequence.
-    np.add(hashed, _U_GAMMA, out=hashed)
-    mix_in_place(hashed, scratch)
-    np.bitwise_xor(hashed, np.uint64(key), out=hashed)
-    mix_in_place(hashed, scratch)
-    return hashed
+    return _hash(np.uint64(key), words)
+
+
+def hash64_each(
+    keys: npt.NDArray[np.uint64], words: npt.NDArray[np.integer]
+) -> npt.NDArray[np.uint64]:
+    """uint64: `hash64` of each word with the key beside it.
+
+    Args:
+        keys: uint64, of a shape that broadcasts to that of `words`.
+        words: integers, any shape; a negative one stands for itself plus 2**64.
+
+    Raises:
+        TypeError: `keys` or `words` does not hold integers.
+    """
+    check_integers("hash64_each", keys)
+    check_integers("hash64_each", words)
+    return _hash(keys, words)
 
 
 def uniform_below(n: int, key: int, index: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
@@ -152,6 +161,20 @@ def check_integers(name: str, array: npt.NDArray[np.generic]) -> None:
     """Raises TypeError unless the array holds integers."""
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} needs integers, got dtype {array.dtype}")
+
+
+def _hash(
+    keys: np.uint64 | npt.NDArray[np.uint64], words: npt.NDArray[np.integer]
+) -> npt.NDArray[np.uint64]:
+    hashed = np.array(words, dtype=np.uint64, order="C")
+    scratch = np.empty_like(hashed)
+    # The word is mixed before it meets the key, so that keys near to each other do not
+    # give shifted copies of one sequence.
+    np.add(hashed, _U_GAMMA, out=hashed)
+    mix_in_place(hashed, scratch)
+    np.bitwise_xor(hashed, keys, out=hashed)
+    mix_in_place(hashed, scratch)
+    return hashed
 
 
 def _absorb(state: int, word: int) -> int:

@@ -1,4 +1,4 @@
-"""A keyed permutation of 0..n-1 that is computed entry by entry, in memory constant in n.
+"""Keyed permutations of 0..n-1 that are computed entry by entry, in memory constant in n.
 
 Up to `_RANKED` records: the rank of keyed hashes, which is a uniformly drawn permutation as
 far as the hash is. Above: a Feistel network on the digits of the index in the radices
@@ -17,7 +17,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from infeed.order.keyed import GAMMA, check_integers, check_key, hash64, mix_in_place
+from infeed.order.keyed import (
+    GAMMA,
+    MASK64,
+    check_integers,
+    check_key,
+    hash64,
+    hash64_each,
+    mix_in_place,
+)
 
 MAX_RECORDS: Final = 1 << 62
 
@@ -26,6 +34,9 @@ MAX_RECORDS: Final = 1 << 62
 # those of random pairs do not. The error shrinks as n grows. Ranking is faster up to its bound.
 _RANKED: Final = 1024
 _ROUNDS: Final = 8
+
+# Where every entry has a permutation of its own, ranking costs n hashes an entry.
+_RANKED_EACH: Final = 64
 
 _U1 = np.uint64(1)
 _U_GAMMA = np.uint64(GAMMA)
@@ -67,6 +78,27 @@ def permute(index: npt.NDArray[np.int64], n: int, key: int) -> npt.NDArray[np.in
     return feistel(value, n, round_keys).reshape(index.shape)
 
 
+def permute_each(
+    index: npt.NDArray[np.int64], n: npt.NDArray[np.int64], keys: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int64]:
+    """int64 (m,): where each index is sent by a permutation of its own, of 0..n-1 by its key.
+
+    Args:
+        index: integers (m,), each in 0..n-1 of its own n; not modified.
+        n: integers (m,), each in 1..2**52.
+        keys: uint64 (m,); equal keys and n are the same permutation.
+
+    It is another permutation than that of `permute` with this key and n.
+    """
+    assert ((index >= 0) & (index < n)).all()
+    permuted = np.empty(len(index), dtype=np.int64)
+    is_small = n <= _RANKED_EACH
+    for where, permutation in ((is_small, _rank_each), (~is_small, _feistel_each)):
+        if where.any():
+            permuted[where] = permutation(index[where], n[where], keys[where])
+    return permuted
+
+
 def rank(value: npt.NDArray[np.uint64], n: int, key: int) -> npt.NDArray[np.int64]:
     """int64: which of 0..n-1 has the `value`-th smallest keyed hash. O(n) memory."""
     # Hashes of one key never tie, so that any sorting algorithm gives this order.
@@ -82,8 +114,8 @@ def feistel(
     `value` is (m,) and is overwritten. Fewer than sqrt(n) of the a * b results are outside
     0..n-1, so that walks are rare and short.
     """
-    a = isqrt(n - 1) + 1
-    b = -(-n // a)
+    radix = isqrt(n - 1) + 1
+    a, b = np.uint64(radix), np.uint64(-(-n // radix))
     _encrypt(value, a, b, round_keys)
     outside = np.flatnonzero(value >= np.uint64(n))
     while outside.size:
@@ -94,11 +126,48 @@ def feistel(
     return value.astype(np.int64)
 
 
+def _rank_each(
+    index: npt.NDArray[np.int64], n: npt.NDArray[np.int64], keys: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int64]:
+    """int64 (m,): `rank` with an n and a key for each index, in memory O(m * n)."""
+    columns = np.arange(n.max(), dtype=np.int64)
+    grid = np.broadcast_to(columns, (len(n), len(columns)))
+    hashes = hash64_each(keys[:, np.newaxis], grid)
+    # Behind all others, and behind a hash that happens to be as large, since the sort is stable.
+    hashes[grid >= n[:, np.newaxis]] = np.uint64(MASK64)
+    order = np.argsort(hashes, axis=1, kind="stable")
+    return np.take_along_axis(order, index[:, np.newaxis], axis=1)[:, 0]
+
+
+def _feistel_each(
+    index: npt.NDArray[np.int64], n: npt.NDArray[np.int64], keys: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int64]:
+    """int64 (m,): `feistel` with an n and a key for each index."""
+    # The root is rounded correctly on every machine, and exact below 2**52.
+    radix = np.sqrt((n - 1).astype(np.float64)).astype(np.int64) + 1
+    a, b = radix.astype(np.uint64), (-(-n // radix)).astype(np.uint64)
+    rounds = np.arange(_ROUNDS, dtype=np.uint64)
+    round_keys = hash64_each(keys, np.broadcast_to(rounds[:, np.newaxis], (_ROUNDS, len(n))))
+    value = index.astype(np.uint64)
+    outside = np.arange(len(value))
+    while outside.size:
+        walking = value[outside]
+        _encrypt(walking, a[outside], b[outside], round_keys[:, outside])
+        value[outside] = walking
+        outside = outside[walking >= n[outside].astype(np.uint64)]
+    return value.astype(np.int64)
+
+
 def _encrypt(
-    value: npt.NDArray[np.uint64], a: int, b: int, round_keys: npt.NDArray[np.uint64]
+    value: npt.NDArray[np.uint64],
+    radix_a: np.uint64 | npt.NDArray[np.uint64],
+    radix_b: np.uint64 | npt.NDArray[np.uint64],
+    round_keys: npt.NDArray[np.uint64],
 ) -> None:
-    """Sends each value in 0..a*b-1 to another one there, in place."""
-    radix_a, radix_b = np.uint64(a), np.uint64(b)
+    """Sends each value in 0..a*b-1 to another one there, in place.
+
+    Radices and the keys of a round are one for all values, or one for each.
+    """
     left = np.floor_divide(value, radix_b)
     right = np.subtract(value, np.multiply(left, radix_b))
     mask, scratch = np.empty_like(value), np.empty_like(value)

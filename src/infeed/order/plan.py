@@ -24,6 +24,12 @@ class BatchPlan:
         positions: int64 (rows,), records of the manifest, 0..n-1.
         weights: float32 (rows,), 1 for a record that counts, 0 for a padded row, which
             repeats a record of the same epoch.
+        sample_epochs: int64 (rows,), the epoch that each sample belongs to: `epoch`, except
+            that the first rows of a batch that "carry" put together come from earlier ones.
+        turns: int64 (rows,), which time the record comes. Where every record comes once an
+            epoch: 0. With replacement: the number of the draw within the epoch. With quotas
+            of classes: how often the record has come before in the whole run. A padded row
+            has a turn below 0. No two rows of an epoch share position and turn.
     """
 
     epoch: int
@@ -31,10 +37,12 @@ class BatchPlan:
     phase: int
     positions: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float32]
+    sample_epochs: npt.NDArray[np.int64]
+    turns: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        self.positions.setflags(write=False)
-        self.weights.setflags(write=False)
+        for array in (self.positions, self.weights, self.sample_epochs, self.turns):
+            array.setflags(write=False)
 
     @property
     def rows(self) -> int:

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, final, get_args
+from typing import Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from infeed.order.cursor import Cursor, Place
 from infeed.order.cuts import REMAINDERS, Cuts, Remainder
-from infeed.order.keyed import key, uniform_below
-from infeed.order.permutation import MAX_RECORDS, permute
+from infeed.order.epoch_order import EpochOrder
+from infeed.order.members import ClassMembers
+from infeed.order.permutation import MAX_RECORDS
 from infeed.order.plan import BatchPlan
+from infeed.order.sampling import ClassWeights, Sampling, checked_sampling, is_by_class
 from infeed.order.shard import Shard, check_keys, whole_number
-
-Sampling = Literal["shuffle", "sequential", "replacement"]
-
-SAMPLINGS: Final[tuple[str, ...]] = get_args(Sampling)
 
 # Counts up whenever the same settings would give another order: an order that was begun
 # under one version must not be continued under another.
@@ -43,7 +40,10 @@ class Sampler:
         sampling: the order of an epoch.
             "shuffle": every record once, in an order drawn anew for every epoch;
             "sequential": every record once, as the manifest has them;
-            "replacement": n draws, each of any record with the same probability.
+            "replacement": n draws, each of any record with the same probability;
+            "balanced", "sqrt", "effective", or a dict {class number: weight}: n samples in
+            which every class has the same quota in every epoch, as `class_quotas` says.
+            `plan` then needs the classes of the records. The dict is kept as sorted pairs.
         remainder: what becomes of the samples that do not fill a global batch.
             "keep": a shorter last batch, ceil(rest / count) rows on every shard;
             "drop": they are left out of this epoch;
@@ -75,7 +75,7 @@ class Sampler:
 
     seed: int = 0
     batch_size: int = 32
-    sampling: Sampling = "shuffle"
+    sampling: Sampling | Mapping[int, float] | ClassWeights = "shuffle"
     remainder: Remainder = "keep"
     shard: Shard = field(default_factory=Shard)
 
@@ -86,12 +86,25 @@ class Sampler:
             raise ValueError(
                 f"Sampler.batch_size must be in [1, {MAX_BATCH_SIZE}], got {batch_size}"
             )
-        _check_choice("Sampler.sampling", self.sampling, SAMPLINGS)
-        _check_choice("Sampler.remainder", self.remainder, REMAINDERS)
+        if self.remainder not in REMAINDERS:
+            known = ", ".join(map(repr, REMAINDERS))
+            raise ValueError(f"Sampler.remainder must be one of {known}, got {self.remainder!r}")
         if not isinstance(self.shard, Shard):
             raise TypeError(f"Sampler.shard must be a Shard, got {self.shard!r}")
         object.__setattr__(self, "seed", seed)
         object.__setattr__(self, "batch_size", batch_size)
+        object.__setattr__(self, "sampling", checked_sampling(self.sampling))
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether `plan` needs the classes of the records."""
+        return is_by_class(self.stored_sampling)
+
+    @property
+    def stored_sampling(self) -> Sampling | ClassWeights:
+        """`sampling` as it is kept: a name, or the sorted pairs of class weights."""
+        assert not isinstance(self.sampling, Mapping)  # a mapping was turned into pairs
+        return self.sampling
 
     @property
     def global_batch_size(self) -> int:
@@ -172,28 +185,31 @@ class Sampler:
         >>> [sampler.locate(6, step) for step in range(4)]
         [(0, 0), (1, 0), (1, 1), (2, 0)]
         """
-        n, step = _check_n(n), whole_number("step", step)
+        step = whole_number("step", step)
         if step < 0:
             raise ValueError(f"step must be 0 or more, got {step}")
-        if self.remainder == "carry" and n:
-            size = self.global_batch_size
-            epoch = ((step + 1) * size - 1) // n
-            return epoch, step - epoch * n // size
-        steps = self.steps(n)
-        if not steps:
-            raise ValueError(f"{n} records make no batch of {self.global_batch_size}")
-        return divmod(step, steps)
+        epoch, number, _ = self.place(n, self.advance(n, Cursor(), step))
+        return epoch, number
 
-    def plan(self, n: int, epoch: int, number: int, *, phase: int = 0) -> BatchPlan:
+    def plan(
+        self,
+        n: int,
+        epoch: int,
+        number: int,
+        *,
+        phase: int = 0,
+        members: ClassMembers | None = None,
+    ) -> BatchPlan:
         """Batch `number` of an epoch over n records, in time and memory O(batch_size).
 
         Args:
             phase: where the cuts between batches lie, as for `steps`.
+            members: the classes of the n records, which samplings by class need.
 
         Raises:
             IndexError: `number` is outside 0..steps(n, epoch, phase=phase)-1.
-            ValueError: `n` is outside 0..2**62, `phase` outside 0..global_batch_size-1, or
-                `epoch` is negative.
+            ValueError: `n` is outside 0..2**62, `epoch` too, or `phase` outside
+                0..global_batch_size-1; `members` are missing or do not fit.
         """
         n, epoch, number = _check_n(n), _check_epoch(epoch), whole_number("number", number)
         cuts, phase = self._cuts(n), self._check_phase(phase)
@@ -213,24 +229,35 @@ class Sampler:
             weights = np.ones(rows, dtype=np.float32)
         else:
             weights = (offset < samples).astype(np.float32)
-        index = offset + first
-        if first + size <= n:
-            positions = self._order(index, n, first_epoch)
-        elif self.remainder == "carry":
-            positions = self._stream(index, n, first_epoch)
+        # Past the end of an epoch: with "carry" the next one, otherwise padding.
+        later, index = np.divmod(offset + first, n)
+        if self.remainder == "carry":
+            epochs, padding = later + first_epoch, None
         else:
-            positions = self._order(index % n, n, epoch)
+            epochs, padding = np.full(rows, epoch, dtype=np.int64), later > 0
+        order = EpochOrder(n, self.seed, self.stored_sampling, members)
+        positions, turns = order.samples(index, epochs)
+        if padding is not None:
+            # Below 0, and each another one: no sample of the epoch has the same turn.
+            turns = np.where(padding, n - 1 - (offset + first), turns)
         return BatchPlan(
-            epoch=epoch, number=number, phase=phase, positions=positions, weights=weights
+            epoch=epoch,
+            number=number,
+            phase=phase,
+            positions=positions,
+            weights=weights,
+            sample_epochs=epochs,
+            turns=turns,
         )
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json` can write and `from_json` reads."""
+        sampling = self.stored_sampling
         return {
             "order_version": ORDER_VERSION,
             "seed": self.seed,
             "batch_size": self.batch_size,
-            "sampling": self.sampling,
+            "sampling": sampling if isinstance(sampling, str) else [list(p) for p in sampling],
             "remainder": self.remainder,
             "shard": self.shard.to_json(),
         }
@@ -267,31 +294,6 @@ class Sampler:
             raise ValueError(f"phase must be in [0, {self.global_batch_size}), got {phase}")
         return phase
 
-    def _order(self, index: npt.NDArray[np.int64], n: int, epoch: int) -> npt.NDArray[np.int64]:
-        """Samples `index`, each in 0..n-1, of the epoch's global order."""
-        if self.sampling == "shuffle":
-            return permute(index, n, key(self.seed, "shuffle", epoch))
-        if self.sampling == "replacement":
-            return uniform_below(n, key(self.seed, "replacement", epoch), index)
-        return index
-
-    def _stream(self, index: npt.NDArray[np.int64], n: int, epoch: int) -> npt.NDArray[np.int64]:
-        """Samples `index`, ascending, of the stream that starts with the epoch."""
-        later, index = np.divmod(index, n)
-        cuts = (np.flatnonzero(np.diff(later)) + 1).tolist()
-        starts, ends = [0, *cuts], [*cuts, len(index)]
-        return np.concatenate(
-            [
-                self._order(index[start:end], n, epoch + int(later[start]))
-                for start, end in zip(starts, ends, strict=True)
-            ]
-        )
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
-
 
 def _check_n(n: int) -> int:
     n = whole_number("n", n)
@@ -302,6 +304,6 @@ def _check_n(n: int) -> int:
 
 def _check_epoch(epoch: int) -> int:
     epoch = whole_number("epoch", epoch)
-    if epoch < 0:
-        raise ValueError(f"epoch must be at least 0, got {epoch}")
+    if not 0 <= epoch <= MAX_RECORDS:
+        raise ValueError(f"epoch must be in [0, 2**62], got {epoch}")
     return epoch

@@ -24,6 +24,10 @@ class Batch:
         positions: int64 (rows,), the records that the order put here.
         sources: int64 (rows,), the records whose pixels are here: `positions`, except where
             a bad image was replaced, and -1 where it was masked.
+        sample_epochs: int64 (rows,), the epoch that each row's sample belongs to: `epoch`, but
+            earlier ones at the head of a batch that `remainder="carry"` put together.
+        turns: int64 (rows,), which time the record comes, as `BatchPlan` says. No two samples of
+            a run share (sample epoch, position, turn), whatever the batches.
         epoch: the epoch that this batch belongs to.
         number: its number within that epoch, from 0.
         phase: how many samples lie before the epoch's batch 0; 0 unless the run was resumed
@@ -35,6 +39,8 @@ class Batch:
     weights: np.ndarray
     positions: np.ndarray
     sources: np.ndarray
+    sample_epochs: np.ndarray
+    turns: np.ndarray
     epoch: int
     number: int
     phase: int = 0

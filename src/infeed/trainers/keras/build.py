@@ -14,7 +14,7 @@ from infeed.errors import ManifestError
 from infeed.loader import Loader, OnBadImage, PixelType
 from infeed.manifest import LabelMode, Manifest, balanced_class_weight, split
 from infeed.manifest.duplicates import Duplicates
-from infeed.order import Remainder, Sampler, Sampling, Shard
+from infeed.order import ClassWeights, Remainder, Sampler, Sampling, Shard, describe
 from infeed.read import LocalStorage
 from infeed.sample import ColorMode, Decode, Interpolation, Recipe
 from infeed.trainers.keras.dataset import ImageDataset
@@ -46,7 +46,7 @@ def image_dataset_from_manifest(
     dtype: PixelType = "uint8",
     scale: float | None = None,
     decode: Decode = "fast",
-    sampling: Sampling | None = None,
+    sampling: Sampling | Mapping[int, float] | Mapping[str, float] | None = None,
     remainder: Remainder = "keep",
     weights: bool | None = None,
     class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
@@ -91,8 +91,12 @@ def image_dataset_from_manifest(
         scale: what float32 pixels are multiplied with, such as 1/255.
         decode: `exact`: bit for bit `cv2.imdecode` and `cv2.resize`; `fast`: JPEG decoded at
             reduced size where the target allows it.
-        sampling: `shuffle`, `sequential`, or `replacement` (each row drawn at random); given,
-            it takes the place of `shuffle`.
+        sampling: given, it takes the place of `shuffle`. `shuffle`, `sequential`, or
+            `replacement` (each row drawn at random); or classes in other shares than the set has
+            them, as many images an epoch: `balanced` (all alike), `sqrt` and `effective` (between
+            balanced and the set's own; Cui et al. 2019), or {class name or number: weight}. A
+            class goes through all its images before one comes again. Validation data that is
+            split off is whole and in order then.
         remainder: what becomes of the last, incomplete batch: `keep` it short, `drop` it,
             `pad` it with rows of weight 0, or `carry` its records into the next epoch.
         weights: deliver (images, labels, weights). By default only where weights may differ
@@ -157,12 +161,10 @@ def image_dataset_from_manifest(
         interpolation=interpolation,
         decode=decode,
     )
-    if sampling is None:
-        sampling = "shuffle" if shuffle else "sequential"
     sampler = Sampler(
         seed=seed,
         batch_size=batch_size,
-        sampling=sampling,
+        sampling=_sampling_of(manifest, sampling, shuffle=shuffle),
         remainder=remainder,
         shard=shard or Shard(),
     )
@@ -191,6 +193,8 @@ def image_dataset_from_manifest(
             max_bad=max_bad,
             threads=threads,
         )
+        if verbose and loader.members is not None:
+            print(describe(sampler.stored_sampling, loader.members, part.class_names))
         return ImageDataset(loader, weights=weights)
 
     def weight_of(part: Manifest) -> Mapping[int, float] | None:
@@ -205,11 +209,13 @@ def image_dataset_from_manifest(
         print(f"Using {len(training)} for training and {len(validation)} for validation.")
     if subset == "training":
         return dataset(training, sampler, weight_of(training))
-    if subset == "validation":
+    if subset == "validation" and not sampler.needs_classes:
         return dataset(validation, sampler)
     # All of the validation images, whatever becomes of the last training batch.
     whole: Remainder = "pad" if remainder == "pad" else "keep"
     in_order = replace(sampler, sampling="sequential", remainder=whole)
+    if subset == "validation":
+        return dataset(validation, in_order)
     return dataset(training, sampler, weight_of(training)), dataset(validation, in_order)
 
 
@@ -234,7 +240,7 @@ def image_dataset_from_directory(
     dtype: PixelType = "uint8",
     scale: float | None = None,
     decode: Decode = "fast",
-    sampling: Sampling | None = None,
+    sampling: Sampling | Mapping[int, float] | Mapping[str, float] | None = None,
     remainder: Remainder = "keep",
     weights: bool | None = None,
     class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
@@ -356,6 +362,30 @@ def _check_split(
             "With validation_split and shuffle, give a seed, the same in both calls: otherwise "
             "training and validation images overlap. Or take both at once: subset='both'."
         )
+
+
+def _sampling_of(
+    manifest: Manifest,
+    sampling: Sampling | Mapping[int, float] | Mapping[str, float] | None,
+    *,
+    shuffle: bool,
+) -> Sampling | ClassWeights:
+    """The sampling with the numbers of classes in the place of their names."""
+    if sampling is None:
+        return "shuffle" if shuffle else "sequential"
+    if not isinstance(sampling, Mapping):
+        return sampling
+    numbers = {name: number for number, name in enumerate(manifest.class_names)}
+    unknown = [name for name in sampling if isinstance(name, str) and name not in numbers]
+    if unknown:
+        raise ValueError(
+            f"sampling names the class {unknown[0]!r}; the classes are {list(numbers)[:20]}"
+            f"{' ...' if len(numbers) > 20 else ''}"
+        )
+    return tuple(
+        (numbers[name] if isinstance(name, str) else name, weight)
+        for name, weight in sampling.items()
+    )
 
 
 def _found(manifest: Manifest) -> str:
