@@ -5,6 +5,7 @@ import itertools
 import json
 import pickle
 import tracemalloc
+from collections import Counter
 from itertools import product
 
 import numpy as np
@@ -42,12 +43,13 @@ def jobs(
     draw: st.DrawFn,
     samplings: tuple[str, ...] = (*SAMPLINGS, "weights"),
     remainders: tuple[str, ...] = REMAINDERS,
+    most_steps: int = 50,
 ) -> tuple[list[Sampler], int, int]:
     """The samplers of all shards of one job, its number of records, and an epoch."""
     n = draw(st.one_of(st.integers(0, 50), st.integers(0, 5000)))
     count = draw(st.integers(1, 9))
-    # At most 50 steps or so, for time: small batches come with small manifests.
-    batch_size = draw(st.integers(max(1, n // (50 * count)), 300))
+    # Not many steps, for time: small batches come with small manifests.
+    batch_size = draw(st.integers(max(1, n // (most_steps * count)), 300))
     seed = draw(st.integers())
     sampling, remainder = draw(st.sampled_from(samplings)), draw(st.sampled_from(remainders))
     if sampling == "weights":
@@ -75,12 +77,64 @@ def counted(samplers: list[Sampler], n: int, epoch: int) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype=np.int64), *rows])
 
 
+def whole_epoch(sampler: Sampler, n: int, epoch: int) -> list[tuple[int, int, int]]:
+    """The samples of an epoch in their order, as one batch of one process."""
+    if not n:
+        return []
+    whole = Sampler(sampler.seed, n, sampler.sampling)
+    return samples([whole.plan(n, epoch, 0, members=classes(n))])
+
+
 def global_order(sampler: Sampler, n: int, epoch: int) -> np.ndarray:
     """The whole order of an epoch, as one batch of one process."""
     if not n:
         return np.empty(0, dtype=np.int64)
     whole = Sampler(sampler.seed, n, sampler.sampling)
     return whole.plan(n, epoch, 0, members=classes(n)).positions
+
+
+def samples(plans: list[BatchPlan], *, padded: bool = False) -> list[tuple[int, int, int]]:
+    """(epoch, position, turn) of all rows that count, or of all."""
+    return [
+        (epoch, position, turn)
+        for plan in plans
+        for epoch, position, turn, weight in zip(
+            plan.sample_epochs.tolist(),
+            plan.positions.tolist(),
+            plan.turns.tolist(),
+            plan.weights,
+            strict=True,
+        )
+        if weight or padded
+    ]
+
+
+# All samplings and remainders
+
+
+@settings(max_examples=1200, deadline=None)
+@given(jobs(most_steps=20))
+def test_shards_of_an_epoch_are_its_samples_as_a_multiset_in_equal_steps_and_shapes(
+    job: tuple[list[Sampler], int, int],
+) -> None:
+    samplers, n, epoch = job
+    plans = [epoch_of(sampler, n, epoch) for sampler in samplers]
+    assert len({tuple(plan.positions.shape for plan in shard) for shard in plans}) == 1
+    size, remainder = samplers[0].global_batch_size, samplers[0].remainder
+    begin, end = epoch * n, (epoch + 1) * n
+    if remainder == "drop":
+        end -= n % size
+    elif remainder == "carry":
+        begin, end = begin // size * size, end // size * size
+    expected = Counter(
+        sample
+        for e in range(begin // max(n, 1), epoch + 1)
+        for place, sample in enumerate(whole_epoch(samplers[0], n, e), e * n)
+        if begin <= place < end
+    )
+    assert Counter(sample for shard in plans for sample in samples(shard)) == expected
+    everything = [sample for shard in plans for sample in samples(shard, padded=True)]
+    assert len(set(everything)) == len(everything)
 
 
 # One epoch, exactly once
