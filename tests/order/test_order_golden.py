@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from infeed.order import ORDER_VERSION, Sampler, hash64, key, permute, uniform_below
+from infeed.order import (
+    ORDER_VERSION,
+    ClassMembers,
+    Sampler,
+    draws,
+    hash64,
+    key,
+    permute,
+    uniform_below,
+)
 
 HERE = Path(__file__).parent
 MASK = 2**64 - 1
@@ -28,6 +37,7 @@ def golden(name: str) -> dict[str, Any]:
 
 
 HASHES, ORDERS, PLANS = golden("hashes.json"), golden("orders.json"), golden("plans.json")
+CLASS_PLANS, DRAWS = golden("class_plans.json"), golden("draws.json")
 
 
 def plain_mix(word: int) -> int:
@@ -60,6 +70,10 @@ def plain_hash(hash_key: int, word: int) -> int:
 def plain_permute(index: int, n: int, permutation_key: int) -> int:
     if n <= 1024:
         return sorted(range(n), key=lambda i: plain_hash(permutation_key, i))[index]
+    return plain_feistel(index, n, permutation_key)
+
+
+def plain_feistel(index: int, n: int, permutation_key: int) -> int:
     a = isqrt(n - 1) + 1
     b = -(-n // a)
     round_keys = [plain_hash(permutation_key, number) for number in range(8)]
@@ -76,6 +90,23 @@ def plain_permute(index: int, n: int, permutation_key: int) -> int:
         value = left * b + right
         if value < n:
             return value
+
+
+def plain_draw(seed: int, quotas: list[int], labels: list[int], epoch: int, slot: int) -> tuple:
+    """Position and turn of sample `slot` of an epoch with quotas."""
+    shuffled = plain_permute(slot, len(labels), plain_key([seed, "slots", epoch]))
+    label = 0
+    while shuffled >= quotas[label]:
+        shuffled -= quotas[label]
+        label += 1
+    members = [position for position, other in enumerate(labels) if other == label]
+    number, entry = divmod(epoch * quotas[label] + shuffled, len(members))
+    own_key = plain_hash(plain_hash(plain_key([seed, "members"]), label), number)
+    if len(members) <= 64:
+        place = sorted(range(len(members)), key=lambda i: plain_hash(own_key, i))[entry]
+    else:
+        place = plain_feistel(entry, len(members), own_key)
+    return members[place], number
 
 
 def sha256(positions: list[int]) -> str:
@@ -126,8 +157,40 @@ def test_plans_have_not_changed(number: int) -> None:
     assert [plan.weights.tolist() for plan in plans] == case["weights"]
 
 
+@pytest.mark.parametrize("number", range(len(CLASS_PLANS["plans"])))
+def test_plans_by_class_have_not_changed(number: int) -> None:
+    case, labels = CLASS_PLANS["plans"][number], [int(c) for c in CLASS_PLANS["labels"]]
+    members = ClassMembers(labels, 6)
+    sampler, n, epoch = Sampler.from_json(case["sampler"]), len(labels), case["epoch"]
+    assert members.quotas(sampler.stored_sampling)[0].tolist() == case["quotas"]
+    plans = [sampler.plan(n, epoch, k, members=members) for k in case["numbers"]]
+    assert [plan.positions.tolist() for plan in plans] == case["positions"]
+    assert [plan.turns.tolist() for plan in plans] == case["turns"]
+    for plan in plans:
+        begin = sampler.cursor(n, epoch, plan.number)
+        for row in range(plan.rows):
+            sample = begin.sample + row * 2 + 1
+            later = sample // n if sampler.remainder == "carry" else 0
+            position, turn = plain_draw(7, case["quotas"], labels, begin.epoch + later, sample % n)
+            assert position == plan.positions[row]
+            assert turn == plan.turns[row] or (plan.weights[row] == 0 and plan.turns[row] < 0)
+
+
+@pytest.mark.parametrize("case", DRAWS["draws"], ids=lambda case: str(case["seed"]))
+def test_the_words_of_samples_have_not_changed(case: dict[str, Any]) -> None:
+    words = [int(word, 16) for word in case["draws"]]
+    samples = np.array(case["samples"])
+    assert draws(case["seed"], case["purpose"], *samples.T).tolist() == words
+    for sample, word in zip(case["samples"], words, strict=True):
+        plain = plain_key([case["seed"], case["purpose"]])
+        for part in sample:
+            plain = plain_hash(plain, part & MASK)
+        assert plain == word
+
+
 def test_the_order_version_has_not_changed() -> None:
-    assert ORDERS["order_version"] == PLANS["order_version"] == ORDER_VERSION
+    for file in (ORDERS, PLANS, CLASS_PLANS, DRAWS):
+        assert file["order_version"] == ORDER_VERSION
 
 
 def test_the_script_writes_the_golden_files() -> None:

@@ -14,7 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from infeed.order import ORDER_VERSION, Sampler, Shard, hash64, key, permute, uniform_below
+from infeed.order import (
+    ORDER_VERSION,
+    ClassMembers,
+    Sampler,
+    Shard,
+    draws,
+    hash64,
+    key,
+    permute,
+    uniform_below,
+)
 from infeed.order.cuts import REMAINDERS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -114,9 +124,65 @@ def plans() -> dict[str, Any]:
     return {"order_version": ORDER_VERSION, "plans": cases}
 
 
+# Of each class so many records, in turn while they last: from 1 to 100, and one class without.
+CLASS_COUNTS = [1, 3, 0, 100, 66, 30]
+CLASS_SAMPLINGS: list[str | dict[int, float]] = [
+    "balanced",
+    "sqrt",
+    "effective",
+    {0: 1, 1: 0.5, 3: 0, 4: 2.25, 5: 1},
+]
+
+
+def class_labels() -> list[int]:
+    rounds = range(max(CLASS_COUNTS))
+    return [c for i in rounds for c, count in enumerate(CLASS_COUNTS) if i < count]
+
+
+def class_plans() -> dict[str, Any]:
+    """The quotas, and of some batches the positions and turns."""
+    labels = class_labels()
+    members = ClassMembers(labels, len(CLASS_COUNTS))
+    cases = []
+    for sampling, remainder in product(CLASS_SAMPLINGS, ("pad", "carry")):
+        for epoch in (0, 3, 10**6):
+            sampler = Sampler(7, 12, sampling, remainder, Shard(1, 2))
+            steps = sampler.steps(len(labels), epoch)
+            batches = [
+                sampler.plan(len(labels), epoch, number, members=members)
+                for number in (0, steps - 1)
+            ]
+            cases.append(
+                {
+                    "sampler": sampler.to_json(),
+                    "epoch": epoch,
+                    "quotas": members.quotas(sampler.stored_sampling)[0].tolist(),
+                    "numbers": [plan.number for plan in batches],
+                    "positions": [plan.positions.tolist() for plan in batches],
+                    "turns": [plan.turns.tolist() for plan in batches],
+                }
+            )
+    return {"order_version": ORDER_VERSION, "labels": "".join(map(str, labels)), "plans": cases}
+
+
+def sample_draws() -> dict[str, Any]:
+    """Words for samples (epoch, position, turn), in hexadecimal."""
+    samples = np.array([(0, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1), (9, 196_433, -3)])
+    cases = []
+    for seed, purpose in ((0, ""), (7, "flip"), (-1, "flip"), (2**70, "裁剪")):
+        words = draws(seed, purpose, *samples.T).tolist()
+        cases.append(
+            {"seed": seed, "purpose": purpose, "samples": samples.tolist()}
+            | {"draws": [f"{word:016x}" for word in words]}
+        )
+    return {"order_version": ORDER_VERSION, "draws": cases}
+
+
 def written() -> dict[str, str]:
     """File name -> text, one case a line."""
     return {
+        "class_plans.json": _lines(class_plans()),
+        "draws.json": _lines(sample_draws()),
         "hashes.json": _lines(hashes()),
         "orders.json": _lines(orders()),
         "plans.json": _lines(plans()),

@@ -34,7 +34,7 @@ images, up to 5 of which come in an epoch, and all of them in the first 2. Class
     each = f"{most} from each" if fewest == most else f"from {fewest} to {most} from a"
     name = sampling if isinstance(sampling, str) else dict(sampling)
     sentences = [
-        f"sampling={name!r}: every epoch draws {sum(quotas)} images, {each} class.",
+        f"sampling={name!r}: every epoch draws {_images(sum(quotas))}, {each} class.",
     ]
     # In the order of their numbers; one sentence where they are the same class.
     extremes = {min(drawn, key=counts.__getitem__), max(drawn, key=counts.__getitem__)}

@@ -83,8 +83,8 @@ def _shares(sampling: Sampling | ClassWeights, counts: Sequence[int]) -> list[in
     missing = [c for c, n in enumerate(counts) if n and c not in weights]
     if missing:
         raise ValueError(
-            f"sampling has no weight for class {missing[0]}, which has {counts[missing[0]]} "
-            f"images ({len(missing)} such classes). Give each class a weight, 0 to leave it out."
+            f"sampling has no weight for class {missing[0]} (images: {counts[missing[0]]}; classes "
+            f"like it: {len(missing)}). Give each class a weight, 0 to leave it out."
         )
     exact = [Fraction(weights.get(c, 0)) if n else Fraction(0) for c, n in enumerate(counts)]
     if not any(exact):
