@@ -4,13 +4,27 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check torture bench clean
+.PHONY: demo test test-numpy check torture bench clean
 
 demo: $(VENV)/jax  ## Train on a drawn set of leaves, in about two minutes
 	$(BIN)/infeed demo
 
 test: $(VENV)/check  ## All tests but the slow ones
 	$(BIN)/python -m pytest -m "not slow"
+
+# The oldest numpy that pyproject.toml allows; `make test` runs the same with the newest.
+OLDEST_NUMPY := 1.26.0
+NUMPY_BIN := $(VENV)-numpy/bin
+
+test-numpy: $(VENV)-numpy/$(OLDEST_NUMPY)  ## The golden orders, on the oldest numpy
+	PYTHONPATH=src $(NUMPY_BIN)/python -m pytest tests/order/test_order_golden.py
+
+$(VENV)-numpy/$(OLDEST_NUMPY): constraints.txt
+	$(PYTHON) -m venv $(VENV)-numpy
+	grep -v '^numpy==' constraints.txt > $(VENV)-numpy/constraints.txt
+	$(NUMPY_BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c $(VENV)-numpy/constraints.txt numpy==$(OLDEST_NUMPY) pytest hypothesis
+	touch $@
 
 check: $(VENV)/check  ## Lint, format, types, and the rules of the house
 	$(BIN)/ruff check .
@@ -33,4 +47,4 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-numpy .pytest_cache .mypy_cache .ruff_cache .hypothesis
