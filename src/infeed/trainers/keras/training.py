@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -24,6 +22,7 @@ from infeed.trainers.run_folder import (
     RECIPE_FILE,
     RUN_FILE,
 )
+from infeed.trainers.whole_file import write_json, write_whole
 from infeed.version import __version__
 
 
@@ -86,8 +85,8 @@ def train_model(
         OSError: `out` cannot be written.
     """
     begin = time.perf_counter()
-    _write_json(out / CLASSES_FILE, train.class_names)
-    _write_json(out / RECIPE_FILE, train.loader.recipe.to_json())
+    write_json(out / CLASSES_FILE, train.class_names)
+    write_json(out / RECIPE_FILE, train.loader.recipe.to_json())
     log = keras.callbacks.CSVLogger(str(out / LOG_FILE))
     progress = ProgressCallback(train, report)
     history: dict[str, list[float]] = {}
@@ -124,7 +123,7 @@ def train_model(
         peak_rss_mb=peak_rss_mb(),
         metrics={name: float(values[-1]) for name, values in history.items()},
     )
-    _write_json(
+    write_json(
         out / RUN_FILE,
         {
             "infeed": __version__,
@@ -155,30 +154,4 @@ class _SaveEveryEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         # Beside the final file, because os.replace is atomic within one file system only;
         # and named .keras, because Keras chooses the format by that.
-        _write_whole(self._path, self.model.save)
-
-
-def _write_json(path: Path, value: object) -> None:
-    text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-    _write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
-
-
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` make the file, which is there whole or not at all.
-
-    Raises:
-        OSError: it cannot be written; names the file and the cure.
-    """
-    # Beside the final file, because os.replace is atomic within one file system only; with its
-    # suffix, because Keras chooses the format by that.
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
-    try:
-        write(partial)
-        os.replace(partial, path)  # noqa: PTH105 - says atomic to whoever reads it
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be written: {error.strerror or error}. Free some space there, or "
-            "choose another folder."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        write_whole(self._path, self.model.save)

@@ -1,0 +1,37 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from infeed.trainers.whole_file import write_json, write_whole
+
+
+def test_names_that_are_no_text_come_back_from_json_as_they_were(tmp_path):
+    names = {"叶": os.fsdecode(b"\xff.jpg"), "escape": "\x1b[2J", "quote": '"\\udcff"'}
+    write_json(tmp_path / "names.json", names)
+    text = (tmp_path / "names.json").read_text("utf-8")
+    assert json.loads(text) == names
+    assert "叶" in text
+
+
+def test_a_file_that_is_written_by_half_leaves_the_old_one_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old", "utf-8")
+
+    def write(partial):
+        partial.write_text("ne", "utf-8")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, write)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+    assert path.read_text("utf-8") == "old"
+
+
+def test_a_folder_that_is_gone_is_named_with_the_cure(tmp_path):
+    with pytest.raises(OSError, match=r"gone/a.json cannot be written: No such file.* another"):
+        write_json(tmp_path / "gone" / "a.json", {})
