@@ -112,6 +112,7 @@ def run_training(
     backend = choose_backend()
     from infeed.trainers.keras.models import make_model
     from infeed.trainers.keras.training import seed_everything, train_model
+    from infeed.trainers.run_data import ManifestSource
     from infeed.trainers.run_folder import (
         check_run_folder,
         make_run_folder,
@@ -120,6 +121,12 @@ def run_training(
     )
 
     check_run_folder(out)
+    source = ManifestSource(
+        str(train),
+        None if images is None else str(images),
+        is_folder=train.is_dir(),
+        **{key: value for key, value in columns.items() if key not in ("check_images", "threads")},
+    )
 
     common = {
         "image_size": (size, size),
@@ -161,6 +168,7 @@ def run_training(
                 val_set,
                 epochs=epochs,
                 out=folder,
+                source=source,
                 report=lambda progress: _show(line, progress),
             )
         except BaseException as error:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 MODEL_FILE = "model.keras"
 CLASSES_FILE = "class_names.json"
+DATA_FILE = "data.json"
 RECIPE_FILE = "recipe.json"
 LOG_FILE = "log.csv"
 RUN_FILE = "run.json"
-RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, LOG_FILE, RUN_FILE)
+RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, DATA_FILE, LOG_FILE, RUN_FILE)
 
 
 def make_run_folder(out: Path | None, *, beside: Path = Path()) -> Path:

@@ -15,6 +15,7 @@ from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.keras.progress import Progress, ProgressCallback
 from infeed.trainers.resources import peak_rss_mb
+from infeed.trainers.run_data import ManifestSource, RunData
 from infeed.trainers.run_folder import (
     CLASSES_FILE,
     LOG_FILE,
@@ -64,13 +65,15 @@ def train_model(
     *,
     epochs: int,
     out: Path,
+    source: ManifestSource | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainingSummary:
     """Trains a compiled model and writes the run into the folder `out`.
 
-    After every epoch `out` holds the model of that epoch (`model.keras`), its class names
-    (`class_names.json`), the form of its images (`recipe.json`), the metrics of each epoch
-    (`log.csv`) and, at the end, the summary (`run.json`).
+    From the beginning `out` holds what the run is fed with (`data.json`), so that any batch of it
+    can be made again. After every epoch it holds the model of that epoch (`model.keras`), its
+    class names (`class_names.json`), the form of its images (`recipe.json`), the metrics of each
+    epoch (`log.csv`) and, at the end, the summary (`run.json`).
 
     Args:
         model: a compiled `keras.Model` over batches of `train`.
@@ -78,6 +81,8 @@ def train_model(
         validation: the whole set is evaluated after each epoch; closed at the end.
         epochs: from 1.
         out: a folder; must exist, and hold no other run.
+        source: where the manifest of `train` comes from; None, for one that was made in memory,
+            leaves `data.json` out.
         report: told of progress, a few times a second.
 
     Raises:
@@ -87,6 +92,8 @@ def train_model(
     begin = time.perf_counter()
     write_json(out / CLASSES_FILE, train.class_names)
     write_json(out / RECIPE_FILE, train.loader.recipe.to_json())
+    if source is not None:
+        RunData.of(train.loader, source, steps_per_epoch=len(train)).write(out)
     log = keras.callbacks.CSVLogger(str(out / LOG_FILE))
     progress = ProgressCallback(train, report)
     history: dict[str, list[float]] = {}
