@@ -26,6 +26,7 @@ LAYERS = (
     "batch_work",
     "batch_stream",
     "loader",
+    "report",
     "trainers",
     "demo",
     "bench",
@@ -40,6 +41,7 @@ SOLE_IMPORTERS = {
     "tensorflow": "trainers/tensorflow",
     "click": "cli",
     "rich": "cli",
+    "jinja2": "report",
 }
 
 MODULES = sorted(SOURCE.rglob("*.py"))

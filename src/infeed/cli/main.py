@@ -15,6 +15,7 @@ from infeed.cli.bench import bench
 from infeed.cli.demo import demo
 from infeed.cli.exits import DATA_PROBLEM, FAILED, INTERRUPTED, USAGE
 from infeed.cli.output import as_options
+from infeed.cli.replay import replay
 from infeed.cli.train import train
 from infeed.errors import InfeedError
 from infeed.version import __version__
@@ -34,6 +35,7 @@ def commands() -> None:
 commands.add_command(demo)
 commands.add_command(train)
 commands.add_command(bench)
+commands.add_command(replay)
 
 
 def main() -> NoReturn:

@@ -68,15 +68,6 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def printable(name: str) -> str:
-    """A file's name that cannot steer the terminal: control characters are written as escapes.
-
-    >>> printable("苹果 叶.jpg"), printable("a\\x1b[2Jb\\n.jpg")
-    ('苹果 叶.jpg', 'a\\\\x1b[2Jb\\\\n.jpg')
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-
-
 def as_options(text: str) -> str:
     """A message whose cures are options of a command, not arguments of a function.
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infeed.cli.output import Output, count, duration, output_options, printable
+from infeed.cli.output import Output, count, duration, output_options
 from infeed.cli.progress import ProgressLine
 from infeed.errors import InfeedError
+from infeed.report.printable import printable
 
 if TYPE_CHECKING:
     from infeed.trainers.keras import ImageDataset
