@@ -11,7 +11,7 @@ HEAVY = {"numpy", "cv2", "keras", "jax", "torch", "tensorflow", "rich", "PIL", "
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "-h"], ["bench", "-h"], ["demo", "-h"]]
+    "arguments", [["--help"], ["train", "-h"], ["bench", "-h"], ["demo", "-h"], ["replay", "-h"]]
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (
@@ -26,7 +26,7 @@ def test_help_imports_nothing_heavy(arguments):
 
 
 def test_every_command_has_help_with_the_options_of_all(infeed):
-    for command in ("demo", "train", "bench"):
+    for command in ("demo", "train", "bench", "replay"):
         done = infeed(command, "--help")
         assert done.returncode == 0
         for option in ("--json", "--quiet", "--debug", "--help"):
@@ -35,7 +35,7 @@ def test_every_command_has_help_with_the_options_of_all(infeed):
 
 def test_the_help_names_the_commands_and_the_exit_codes(infeed):
     text = infeed("-h").stdout
-    for word in ("demo", "train", "bench", "130 interrupted by Ctrl-C"):
+    for word in ("demo", "train", "bench", "replay", "130 interrupted by Ctrl-C"):
         assert word in text
 
 

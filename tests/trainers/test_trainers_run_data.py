@@ -10,11 +10,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
-from infeed import Loader, LocalStorage, Manifest, ManifestError, Recipe, Sampler
+from infeed import (
+    ImageDataset,
+    Loader,
+    LocalStorage,
+    Manifest,
+    ManifestError,
+    Recipe,
+    Sampler,
+)
+from infeed.trainers.keras.training import train_model
 from infeed.trainers.run_data import ManifestSource, RunData
+
+# Of Keras itself, when it writes its variables to a file under numpy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 NAMES = ["叶 0.png", "b/1.png", "2.PNG", "bad.png", "4.png"]
 LABELS = ["rust", "NA", "rust", "NA", "007"]
@@ -83,6 +96,36 @@ def test_a_loader_that_is_read_back_makes_the_same_batches(manifest_file, tmp_pa
         one, other = loader.batch(epoch, number), again.batch(epoch, number)
         for name in ("images", "labels", "weights", "positions", "sources"):
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+def test_every_step_of_training_is_made_again_pixel_for_pixel(manifest_file, tmp_path):
+    source = source_of(manifest_file)
+    loader = loader_of(source, remainder="carry")
+    taken = []
+
+    class Logged(ImageDataset):
+        def __getitem__(self, index):
+            images, labels = super().__getitem__(index)
+            taken.append((np.array(images), np.array(labels)))
+            return images, labels
+
+    model = keras.Sequential(
+        [
+            keras.Input((4, 6, 3), dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
+    model.compile("sgd", "categorical_crossentropy")
+    summary = train_model(model, Logged(loader), None, epochs=4, out=tmp_path, source=source)
+    trained = taken[-summary.steps :]  # before come the looks at the shapes
+    again = RunData.read(tmp_path).loader()
+    for step, (images, labels) in enumerate(trained):
+        batch = again.batch(*again.sampler.locate(5, step))
+        assert np.array_equal(batch.images, images), step
+        assert np.array_equal(batch.labels, labels), step
+    assert len({images.tobytes() for images, _ in trained}) > 2
 
 
 def test_it_is_read_back_without_keras(data, tmp_path):

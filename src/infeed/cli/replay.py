@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from infeed.cli.output import Output, count, output_options
-from infeed.errors import TooManyBadImagesError
+from infeed.errors import ManifestError, TooManyBadImagesError
 from infeed.report.printable import printable
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ def replay(
 
     data = RunData.read(run)
     step = _step(data, step, epoch, batch)
-    loader = replace(data, source=data.source.moved(manifest, images)).loader()
+    try:
+        loader = replace(data, source=data.source.moved(manifest, images)).loader()
+    except ManifestError as error:
+        error.add_note("Where manifest or images are now can be told by --manifest and --images.")
+        raise
     # What is bad stands in the table; without a handler Python would print it as well.
     logging.getLogger("infeed").addHandler(logging.NullHandler())
     place = loader.sampler.locate(len(loader.manifest), step - 1)

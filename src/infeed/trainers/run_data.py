@@ -134,7 +134,7 @@ class RunData:
                 f"{source.path}: the manifest has changed since the run began: it had "
                 f"{self.records} records (fingerprint {self.fingerprint}) and has {len(manifest)} "
                 f"now ({manifest.fingerprint()}). The batches of the run can be made only from "
-                "the manifest that it was trained on: bring that back, or pass the place of a copy."
+                "the manifest that it was trained on: bring that back, or name a copy of it."
             )
         return Loader(
             manifest,
