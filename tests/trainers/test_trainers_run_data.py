@@ -100,7 +100,7 @@ def test_a_loader_that_is_read_back_makes_the_same_batches(manifest_file, tmp_pa
 
 def test_every_step_of_training_is_made_again_pixel_for_pixel(manifest_file, tmp_path):
     source = source_of(manifest_file)
-    loader = loader_of(source, remainder="carry")
+    loader = loader_of(source)
     taken = []
 
     class Logged(ImageDataset):
