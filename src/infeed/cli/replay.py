@@ -56,11 +56,12 @@ def replay(
     whole run, or by --epoch and --batch.
 
     The order of a run is arithmetic: the files, their places and their labels are those of
-    that step, also of one that was not reached. Their pixels are read again now.
+    that step, also of one that was not reached. Their pixels are read again now. In JSON, epoch
+    and number are those that Loader.batch takes, from 0.
 
     \b
     infeed replay run --step 4713                       the 4713th step of the run
-    infeed replay run --epoch 3 --batch 1042            the same, where epochs have 1836
+    infeed replay run --epoch 3 --batch 1041            the same, where epochs have 1836
     infeed replay run --step 4713 -o sheet.html         and a page with the pictures
     """
     output = Output(as_json=as_json, quiet=quiet)
