@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from itertools import islice
-from typing import Self
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 import numpy as np
 
-from infeed.loader import BatchStream, Loader
+from infeed.loader import Loader
 from infeed.manifest import balanced_class_weight
+from infeed.manifest.labels import encode
+from infeed.order import Cursor
 from infeed.stream import Batch
 from infeed.trainers.keras.framework import keras
+from infeed.trainers.passes import Passes
 
-# Before it trains, Keras takes a batch to learn the shapes (on a GPU it reads one further),
-# and then begins again. That is a look, not an epoch.
+# Before it trains, Keras takes a batch to learn the shapes, and then begins again. On a GPU with
+# JAX it reads one further; TensorFlow as the back end looks in another way, which is told below.
 LOOK_BATCHES = 2
+
+# Through tf.data, its own prefetch and the one that Keras adds for class weights read further.
+TF_DATA_LOOK_BATCHES = 6
 
 
 class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
@@ -29,9 +33,13 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
 
     Life cycle: threads start with a pass and end a second after nobody asks any more. When an
     epoch has been delivered whole, the first batches of the next one are made ahead, while
-    Keras validates. A pass that was left early counts as an epoch, except the look that
-    Keras takes at the shapes before it trains. `close()`, or a `with` block, ends everything
-    at once; so does the collector.
+    Keras validates. With `steps_per_epoch` the epochs of a `fit` go on through the data; a new
+    `fit` begins with a whole epoch, the next one where the last was left early. `close()`, or
+    a `with` block, ends everything at once; so does the collector.
+
+    On the PyTorch back end the batches of a pass are tensors, which share the memory of the
+    arrays. On TensorFlow an error of ours comes out of `fit` as a `tf.errors.UnknownError`
+    with the text inside; out of a `with` block around `fit` it comes as itself.
 
     Args:
         loader: where the batches come from.
@@ -41,65 +49,72 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
 
     Attributes:
         loader: the loader.
-        epoch: the epoch that is being delivered, or comes next. May be set between epochs,
-            to begin elsewhere.
         class_names: the names of the classes, by label.
         num_classes: how many.
         images_served: images of weight above 0 delivered to Keras so far.
         batches_served: batches delivered to Keras so far.
+        error: what the last batch that could not be made has raised; None if there was none.
+
+    Raises:
+        ValueError: the settings leave epochs without a batch.
     """
 
     def __init__(self, loader: Loader, *, weights: bool = False) -> None:
         # One worker: Keras then starts no threads of its own.
         super().__init__(workers=1, use_multiprocessing=False, max_queue_size=loader.depth)
-        loader.check_not_empty()
-        sampler, records = loader.sampler, len(loader.manifest)
-        if sampler.remainder == "carry" and sampler.batch_size * sampler.shard.count > records:
-            raise ValueError(
-                f"remainder='carry' with batches of {sampler.batch_size} on {sampler.shard.count} "
-                f"shard(s) leaves epochs of {records} records without a batch, which Keras cannot "
-                "train. Pass a smaller batch_size or remainder='keep'."
-            )
+        backend = keras.backend.backend()
+        # TensorFlow takes its look by random access, outside a pass.
+        self._looks_by_passes = backend != "tensorflow"
+        self._passes = Passes(loader, look=LOOK_BATCHES if self._looks_by_passes else 0)
+        self._form: Callable[[tuple[np.ndarray, ...]], tuple[Any, ...]] = tuple
+        if backend == "torch":
+            from infeed.trainers.torch.tensors import to_tensors
+
+            self._form = to_tensors
         self.loader = loader
         self.weights = weights
         self.class_names: list[str] = list(loader.manifest.class_names)
         self.num_classes: int = loader.manifest.num_classes
         self.images_served = 0
         self.batches_served = 0
-        # Keras asks once and keeps the answer for all epochs of a `fit`. With "carry" epochs
-        # differ by one batch: then Keras' epochs are equal cuts of the stream of batches, which
-        # loses nothing, and drift by less than a batch an epoch against the loader's.
-        if sampler.remainder == "carry":
-            self._steps = records // sampler.global_batch_size
-        else:
-            self._steps = loader.steps()
-        self._lock = threading.RLock()
-        self._epoch = 0
-        self._stream: BatchStream | None = None
-        self._is_inside = False
-        self._served = 0
-        self._looked = False
-        self._is_first_pass = True
+        self.error: Exception | None = None
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place of the next batch to be handed out to Keras.
+
+        Back ends read ahead, TensorFlow by many batches: what was *trained* is less.
+        """
+        return self._passes.cursor
+
+    def seek(self, cursor: Cursor, *, whole: bool = False) -> None:
+        """The next pass begins at the cursor and is the rest of its epoch; then come whole ones.
+
+        For a callback's `on_train_begin`: Keras has read the length by then, so that only this
+        pass is shorter, and Keras warns once that the input ran out of data. The cursor may
+        have been saved with another number of shards.
+
+        Args:
+            whole: for a `fit` with `steps_per_epoch`: the length stays, and the batches go on
+                over the end of the epoch.
+
+        Raises:
+            RuntimeError: an epoch is being delivered.
+            ValueError: the cursor lies beyond the end of its epoch.
+        """
+        self._passes.seek(cursor, whole=whole)
 
     @property
     def epoch(self) -> int:
-        return self._epoch
+        """The epoch that is being delivered, or comes next.
+
+        May be set between epochs, to begin elsewhere.
+        """
+        return self._passes.epoch
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
-        if epoch < 0:
-            raise ValueError(f"epoch must be 0 or more, got {epoch}")
-        with self._lock:
-            if self._is_inside and self._served:
-                raise RuntimeError(
-                    f"epoch {self._epoch} is being delivered: set dataset.epoch between epochs. "
-                    "If training was interrupted, call dataset.close() first."
-                )
-            if epoch != self._epoch:
-                self._end_stream()
-                self._epoch = epoch
-                if self._is_inside:
-                    self._start_stream()
+        self._passes.seek_epoch(epoch)
 
     @property
     def class_weight(self) -> dict[int, float]:
@@ -110,81 +125,91 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         """
         return balanced_class_weight(self.loader.manifest)
 
-    def __len__(self) -> int:
-        return self._steps
+    @property
+    def num_batches(self) -> int:
+        """The length, for Keras, which asks before it begins a `fit`, `evaluate` or `predict`.
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
-        with self._lock:
-            if self._stream is not None and self._is_inside and self._served < self._steps:
-                batch = next(self._stream)
-                self._served += 1
-                self.batches_served += 1
-                self.images_served += int(np.count_nonzero(batch.weights))
-                return self._handed_over(batch)
-            epoch = self._epoch
-        if not -self._steps <= index < self._steps:
-            raise IndexError(f"there are {self._steps} batches, got index {index}")
-        return self._handed_over(self.loader.batch(*self._place(epoch, index % self._steps)))
+        That it asked is noted: a program of one's own asks `len(dataset)`.
+        """
+        return self._passes.ask()
+
+    def __len__(self) -> int:
+        return self._passes.length
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        with _Noted(self):
+            batch = self._passes.take()
+            if batch is None:
+                return self._passes.batch(index).as_tuple(weights=self.weights)
+        return self._form(self._served(batch))
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         """One epoch, for a training loop of one's own; the next loop is the next epoch."""
-        epoch = self._epoch
-        stream = self._one_epoch(epoch).__enter__()
-        try:
-            for batch in islice(stream, self._steps):
-                yield self._handed_over(batch)
-        finally:
-            stream.stop()  # without waiting: the collector may close this generator
-        self.epoch = epoch + 1
+        for batch in self._passes.loop():
+            yield batch.as_tuple(weights=self.weights)
+
+    def as_tf_dataset(self) -> Any:
+        """The same batches as a `tf.data.Dataset`: the fastest way into TensorFlow.
+
+        Each iteration is the next epoch; one that is left early counts as an epoch, except the
+        look that Keras takes on JAX and PyTorch before it trains (a set of six batches or fewer
+        may be gone with a look, and training begins with the epoch after it).
+
+        Returns:
+            A `tf.data.Dataset` of known cardinality and, but for the rows of a last batch,
+            known shapes. Its attribute `infeed_dataset` is this data set.
+
+        Raises:
+            ImportError: TensorFlow is not installed.
+        """
+        from infeed.trainers.tensorflow.data import make_tf_data
+
+        look = TF_DATA_LOOK_BATCHES if self._looks_by_passes else 0
+        data = make_tf_data(
+            lambda: self._one_pass(look), self._passes.epochs.steps, self._signature()
+        )
+        data.infeed_dataset = self
+        return data
+
+    def as_torch_loader(self) -> Any:
+        """The same batches as a `torch.utils.data.DataLoader`, for a loop of one's own, or `fit`.
+
+        Each iteration is the next epoch; one that is left early counts as an epoch, except after
+        a look of one or two batches (a set of one batch, on some back ends of two, may be gone
+        with a look, and training begins with the epoch after it).
+
+        Returns:
+            A `DataLoader` of tuples of tensors. Its attribute `infeed_dataset` is this data set.
+
+        Raises:
+            ImportError: PyTorch is not installed.
+        """
+        from infeed.trainers.torch.data_loader import make_data_loader
+
+        loader = make_data_loader(lambda: self._one_pass(LOOK_BATCHES), self._passes.epochs.steps)
+        loader.infeed_dataset = self
+        return loader
 
     def on_epoch_begin(self) -> None:
         """Keras says that it begins to read."""
-        with self._lock:
-            if self._is_inside:  # the pass before ended in an exception
-                self.on_epoch_end()
-            self._is_inside = True
-            self._served = 0
-            if self._stream is None:
-                self._start_stream()
+        self._passes.begin()
 
     def on_epoch_end(self) -> None:
         """Keras says that it has read; also before it reads for the first time."""
-        with self._lock:
-            if not self._is_inside:
-                return
-            self._is_inside = False
-            # A whole set of one batch is served by a look too; and the first pass is one, since
-            # Keras looks before the first `fit` of every model that was compiled.
-            is_whole = self._served == self._steps
-            if is_whole and not (self._is_first_pass and self._steps <= LOOK_BATCHES):
-                self._is_first_pass = False
-                self._epoch += 1
-                self._looked = False
-                if self.loader.sampler.sampling == "sequential":
-                    self._end_stream()
-                return
-            self._is_first_pass = False
-            self._end_stream()
-            is_short = self._served <= LOOK_BATCHES
-            if is_short and not self._looked:
-                self._looked = True
-                return
-            # With very few steps_per_epoch every pass is as short as a look: only the first of
-            # a row of them is taken for one.
-            self._looked = is_short
-            self._epoch += 1
+        self._passes.end()
 
     def close(self) -> None:
         """Ends the threads and drops the batches made ahead; the next use starts afresh."""
-        with self._lock:
-            self._is_inside = False
-            self._end_stream()
+        self._passes.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Closes the data set; where TensorFlow has wrapped an error of ours, raises ours."""
         self.close()
+        if self.error is not None and _is_wrapped(self.error, error):
+            raise self.error
 
     def __repr__(self) -> str:
         return (
@@ -192,27 +217,45 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             f"{len(self)} batches, {self.loader.recipe}, {self.loader.sampler})"
         )
 
-    def _start_stream(self) -> None:
-        if self.loader.sampler.sampling == "sequential":
-            # An evaluation seldom has another at once: make nothing ready for it.
-            self._stream = self._one_epoch(self._epoch).__enter__()
-        else:
-            self._stream = self.loader.endless(*self._place(self._epoch, 0)).__enter__()
+    def _one_pass(self, look: int) -> Iterator[tuple[np.ndarray, ...]]:
+        with _Noted(self):
+            for batch in self._passes.one_pass(look=look):
+                yield self._served(batch)
 
-    def _one_epoch(self, epoch: int) -> BatchStream:
-        if self.loader.sampler.remainder == "carry":  # its epochs are not the loader's
-            return self.loader.endless(*self._place(epoch, 0))
-        return self.loader.epoch(epoch)
-
-    def _place(self, epoch: int, index: int) -> tuple[int, int]:
-        """The loader's (epoch, number) of batch `index` of Keras' epoch `epoch`."""
-        step = epoch * self._steps + index
-        return self.loader.sampler.locate(len(self.loader.manifest), step)
-
-    def _end_stream(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def _handed_over(self, batch: Batch) -> tuple[np.ndarray, ...]:
+    def _served(self, batch: Batch) -> tuple[np.ndarray, ...]:
+        self.batches_served += 1
+        self.images_served += int(np.count_nonzero(batch.weights))
         return batch.as_tuple(weights=self.weights)
+
+    def _signature(self) -> list[tuple[tuple[int | None, ...], str]]:
+        """Shape and dtype of each array of a batch."""
+        loader, manifest = self.loader, self.loader.manifest
+        # Only "keep" has batches of other sizes than the others.
+        rows = None if loader.sampler.remainder == "keep" else loader.sampler.batch_size
+        arrays = [np.empty((0, *loader.recipe.shape), loader.dtype)]
+        if manifest.labels is not None and loader.label_mode is not None:
+            arrays.append(encode(manifest.labels[:0], loader.label_mode, manifest.num_classes))
+            if self.weights:
+                arrays.append(np.empty(0, np.float32))
+        return [((rows, *array.shape[1:]), array.dtype.name) for array in arrays]
+
+
+class _Noted:
+    """Notes what is raised in its block as the data set's last error."""
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self._dataset = dataset
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception):
+            self._dataset.error = error
+
+
+def _is_wrapped(error: Exception, other: BaseException | None) -> bool:
+    """Whether `other` is TensorFlow's account of `error`."""
+    return type(other).__module__.startswith("tensorflow.") and (
+        f"{type(error).__name__}: {error}" in str(other)
+    )

@@ -1,0 +1,1 @@
+"""Everything that touches TensorFlow: a `tf.data.Dataset` of batches."""

@@ -1,0 +1,1 @@
+"""Everything that touches PyTorch: batches as tensors, and a `DataLoader` of them."""
