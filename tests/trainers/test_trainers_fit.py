@@ -16,11 +16,6 @@ def records(epoch):
     return sorted(chain.from_iterable(epoch))
 
 
-def weights_of(model):
-    # Not get_weights(): under numpy 2 it warns.
-    return [np.array(variable.value) for variable in model.weights]
-
-
 class StopAt(keras.callbacks.Callback):
     """Raises in the middle of an epoch."""
 
@@ -54,7 +49,9 @@ def test_the_look_at_the_shapes_neither_loses_nor_repeats_a_batch(pictures, fit)
     loader = pictures.loader(22)
     with pictures.LoggedDataset(loader, []) as dataset:
         logged = fit(pictures.model(built=False), dataset, epochs=2)
-    assert logged.looked == pictures.epochs(loader, range(1))[0][:1]
+    first = pictures.epochs(loader, range(1))[0]
+    assert logged.looked == first[: pictures.LOOKED_AT]
+    assert dataset.peeks == first[: pictures.PEEKED_AT]
     assert logged.epochs == pictures.epochs(loader, range(2))
 
 
@@ -113,20 +110,61 @@ def test_the_next_epoch_is_made_ready_while_keras_validates(pictures):
     assert at_validation - before == 22 + loader.depth * 4
 
 
-def test_steps_per_epoch_below_the_length_trains_on_other_batches_each_epoch(pictures, fit):
-    loader = pictures.loader(24)
-    with pictures.LoggedDataset(loader, []) as dataset:
-        logged = fit(pictures.model(), dataset, epochs=2, steps_per_epoch=3)
-    assert logged.epochs == [epoch[:3] for epoch in pictures.epochs(loader, range(2))]
-
-
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("steps", [1, 2, 3, 6])
 @pytest.mark.parametrize("built", [True, False])
-def test_very_few_steps_per_epoch_are_no_look_at_the_shapes(pictures, fit, steps, built):
-    loader = pictures.loader(48)
+def test_epochs_of_steps_per_epoch_go_on_through_the_data(pictures, fit, steps, built):
+    loader = pictures.loader(24)  # 6 batches
+    stream = list(chain.from_iterable(pictures.epochs(loader, range(3))))
     with pictures.LoggedDataset(loader, []) as dataset:
-        logged = fit(pictures.model(built=built), dataset, epochs=4, steps_per_epoch=steps)
-    assert logged.epochs == [epoch[:steps] for epoch in pictures.epochs(loader, range(4))]
+        model = pictures.model(built=built, seen=True)
+        logged = fit(model, dataset, epochs=8, steps_per_epoch=steps)
+    whole = 18 // steps
+    assert logged.trained[:whole] == [
+        sorted(chain.from_iterable(stream[epoch * steps : (epoch + 1) * steps]))
+        for epoch in range(min(8, whole))
+    ]
+
+
+def test_every_image_comes_once_a_pass_whatever_steps_per_epoch(pictures, fit):
+    with pictures.LoggedDataset(pictures.loader(24), []) as dataset:
+        logged = fit(pictures.model(seen=True), dataset, epochs=6, steps_per_epoch=2)
+    trained = list(chain.from_iterable(logged.trained))
+    assert sorted(trained[:24]) == sorted(trained[24:]) == list(range(24))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("same_model", [True, False])
+def test_a_fit_after_one_with_steps_per_epoch_begins_with_a_whole_new_epoch(
+    pictures, fit, steps, same_model
+):
+    loader = pictures.loader(24)
+    model = pictures.model()
+    with pictures.LoggedDataset(loader, []) as dataset:
+        fit(model, dataset, epochs=1, steps_per_epoch=steps)
+        logged = fit(model if same_model else pictures.model(), dataset, epochs=2)
+    assert logged.epochs == pictures.epochs(loader, range(1, 3))
+
+
+def test_validation_steps_take_the_same_batches_each_time(pictures):
+    train = pictures.LoggedDataset(pictures.loader(8), [])
+    validation = pictures.LoggedDataset(pictures.loader(24, sampling="sequential"), [])
+    model = pictures.model(optimizer=keras.optimizers.SGD(0.0))
+    with train, validation:
+        losses = model.fit(
+            train, epochs=3, validation_data=validation, validation_steps=2, verbose=0
+        ).history["val_loss"]
+        once = model.evaluate(validation, steps=2, verbose=0)
+        first = pictures.LoggedDataset(pictures.loader(8, sampling="sequential"), [])
+        assert losses == pytest.approx([once] * 3, rel=1e-5)
+        assert once == pytest.approx(model.evaluate(first, verbose=0), rel=1e-5)
+
+
+def test_predict_with_steps_takes_the_first_batches_each_time(pictures):
+    with pictures.LoggedDataset(pictures.loader(24, sampling="sequential"), []) as dataset:
+        model = pictures.grey_model()
+        predicted = [model.predict(dataset, steps=2, verbose=0)[:, 0] for _ in range(2)]
+    for rows in predicted:
+        assert (rows / pictures.STEP).tolist() == pytest.approx(list(range(8)))
 
 
 def test_initial_epoch_with_dataset_epoch_trains_what_the_whole_run_would_have(pictures, fit):
@@ -171,9 +209,9 @@ def test_fit_after_a_fit_that_was_told_to_stop_mid_epoch_trains_whole_epochs(pic
 
     loader = pictures.loader(22)
     with pictures.LoggedDataset(loader, []) as dataset:
-        stopped = fit(pictures.model(), dataset, epochs=2, callbacks=[Stop()])
+        stopped = fit(pictures.model(seen=True), dataset, epochs=2, callbacks=[Stop()])
         logged = fit(pictures.model(), dataset, epochs=1)
-    assert stopped.epochs == [pictures.epochs(loader, range(1))[0][:4]]
+    assert stopped.trained == [records(pictures.epochs(loader, range(1))[0][:4])]
     assert logged.epochs == pictures.epochs(loader, range(1, 2))
 
 
@@ -192,15 +230,32 @@ def test_threads_end_at_once_when_a_data_set_is_closed_mid_epoch(pictures):
 def test_errors_of_the_data_set_keep_type_and_text_through_fit(pictures):
     loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
     dataset = pictures.LoggedDataset(loader, [])
-    with dataset, pytest.raises(TooManyBadImagesError, match="2 bad images, and max_bad allows 1"):
+    with pytest.raises(TooManyBadImagesError, match="2 bad images, and max_bad allows 1"), dataset:
         pictures.model().fit(dataset, epochs=3, verbose=0)
+
+
+def test_the_last_error_of_a_data_set_is_kept_whatever_comes_out_of_fit(pictures):
+    loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
+    with pictures.LoggedDataset(loader, []) as dataset:
+        assert dataset.error is None
+        with pytest.raises(Exception, match="TooManyBad|2 bad images, and max_bad allows 1"):
+            pictures.model().fit(dataset, epochs=3, verbose=0)
+        assert isinstance(dataset.error, TooManyBadImagesError)
+
+
+def test_an_error_that_is_not_the_data_sets_comes_out_of_its_block_as_it_is(pictures):
+    loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
+    with pytest.raises(ZeroDivisionError), pictures.LoggedDataset(loader, []) as dataset:
+        with pytest.raises(Exception, match="2 bad images"):
+            pictures.model().fit(dataset, verbose=0)
+        raise ZeroDivisionError
 
 
 def test_a_bad_image_that_stops_fit_is_named_with_record_and_batch(pictures):
     loader = pictures.loader(22, bad=(13,), on_bad_image="raise", sampling="sequential")
     with (
-        pictures.LoggedDataset(loader, []) as dataset,
         pytest.raises(BadImageError) as caught,
+        pictures.LoggedDataset(loader, []) as dataset,
     ):
         pictures.model().fit(dataset, verbose=0)
     assert caught.value.reason == "not_an_image"
@@ -271,13 +326,13 @@ def test_predict_has_a_row_for_each_record_in_the_order_of_the_manifest(pictures
 
 def test_class_weight_of_zero_everywhere_changes_no_weight_of_the_model(pictures, fit):
     model = pictures.model()
-    before = weights_of(model)
+    before = pictures.weights_of(model)
     with pictures.LoggedDataset(pictures.loader(8), []) as dataset:
         fit(model, dataset, class_weight={0: 0.0, 1: 0.0})
-        unchanged = weights_of(model)
+        unchanged = pictures.weights_of(model)
         fit(model, dataset, class_weight=dataset.class_weight)
     assert all(np.array_equal(a, b) for a, b in zip(before, unchanged, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(before, weights_of(model), strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(before, pictures.weights_of(model), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -302,7 +357,7 @@ def test_two_runs_of_the_same_seed_end_with_the_same_weights(pictures, fit):
         model = pictures.model(built=False)
         with pictures.LoggedDataset(loader, []) as dataset:
             fit(model, dataset, epochs=2)
-        ends.append(weights_of(model))
+        ends.append(pictures.weights_of(model))
     assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
 
 
@@ -313,10 +368,11 @@ def test_an_evaluation_decodes_every_image_once_and_no_more(pictures):
         model.evaluate(dataset, verbose=0)
         before = loader.meter.read().images
         model.evaluate(dataset, verbose=0)
-        assert loader.meter.read().images - before == 22
+        evaluated = loader.meter.read().images
+        assert evaluated - before == 22 + pictures.PEEKED_AT * 4
         for _ in dataset:
             pass
-    assert loader.meter.read().images - before == 44
+    assert loader.meter.read().images - evaluated == 22
 
 
 @pytest.mark.parametrize("records", [1, 3, 4])
