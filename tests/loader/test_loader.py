@@ -448,3 +448,62 @@ def test_batches_cut_at_another_phase_come_from_the_stream_and_by_random_access(
         assert [len(batch) for batch in stream] == [6]
     with pytest.raises(ValueError, match=r"phase must be in \[0, 10\), got 10"):
         loader.endless(phase=10)
+
+
+def test_classes_come_in_the_shares_that_are_asked_for(
+    make_loader: MakeLoader, pictures: dict[str, bytes]
+) -> None:
+    table = Manifest.from_rows(pictures, [0] + [1] * (COUNT - 1))
+    loader = make_loader(Sampler(seed=2, batch_size=8, sampling={0: 3, 1: 1}), table=table)
+    assert loader.members is not None
+    batches = read(loader, 4)
+    for batch in batches:
+        assert who(batch) == batch.positions.tolist()
+    labels = np.concatenate([batch.labels for batch in batches])
+    assert np.bincount(labels).tolist() == [40, 13]
+
+
+def test_samplings_by_class_need_labels_and_weights_that_fit(
+    make_loader: MakeLoader, pictures: dict[str, bytes]
+) -> None:
+    table = Manifest.from_rows(pictures)
+    with pytest.raises(ManifestError, match=r"^from_rows: sampling='balanced' needs labels, and"):
+        make_loader(Sampler(sampling="balanced"), table=table)
+    with pytest.raises(ValueError, match="sampling has a weight for class 3; the classes are 0 to"):
+        make_loader(Sampler(sampling={0: 1, 1: 1, 2: 1, 3: 1}))
+    assert make_loader(Sampler(sampling="shuffle"), table=table).members is None
+
+
+def test_a_random_word_belongs_to_the_sample_whatever_the_batches(make_loader: MakeLoader) -> None:
+    def words(batch_size: int, purpose: str = "flip") -> dict[tuple[int, ...], int]:
+        sampler = Sampler(seed=6, batch_size=batch_size, sampling="balanced", remainder="carry")
+        loader = make_loader(sampler)
+        with loader.resume() as stream:
+            batches = list(itertools.islice(stream, 106 // batch_size))
+        return {
+            (int(epoch), int(position), int(turn)): int(word)
+            for b in batches
+            for epoch, position, turn, word in zip(
+                b.sample_epochs, b.positions, b.turns, loader.draws(b, purpose), strict=True
+            )
+        }
+
+    assert words(8).items() <= words(1).items()
+    assert len(set(words(1).values())) == len(words(1)) == 106
+    assert not set(words(8).values()) & set(words(8, "crop").values())
+
+
+def test_what_replaces_a_bad_image_does_not_depend_on_how_batches_are_cut(
+    make_loader: MakeLoader,
+) -> None:
+    def stand_ins(batch_size: int) -> list[tuple[int, int]]:
+        sampler = Sampler(seed=5, batch_size=batch_size, remainder="carry")
+        with make_loader(sampler, bad={10: b"", 20: b""}).endless() as stream:
+            batches = list(itertools.islice(stream, 8 * COUNT // batch_size))
+        rows = [
+            (int(p), int(s)) for b in batches for p, s in zip(b.positions, b.sources, strict=True)
+        ]
+        return [(p, s) for p, s in rows if p != s]
+
+    assert len(stand_ins(1)) == 16
+    assert stand_ins(2 * COUNT) == stand_ins(8) == stand_ins(1)

@@ -333,7 +333,7 @@ def test_weights_survive_json_and_are_hashable_in_any_order() -> None:
             {0: 0, 1: 0, 2: 3, 3: 1},
             [6, 1, 3, 2],
             (
-                "sampling={0: 0, 1: 0, 2: 3, 3: 1}: every epoch draws 12 images, from 3 to 9 from "
+                "sampling by weights: every epoch draws 12 images, from 3 to 9 from "
                 "a class. Class 'c' has 3 images, each of which comes 3 times an epoch. Class 'd' "
                 "has 2 images, each of which comes 1.5 times an epoch on average. Left out, with "
                 "weight 0: 'a', 'b', 7 images."

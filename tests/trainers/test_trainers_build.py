@@ -195,6 +195,37 @@ def test_sampling_takes_the_place_of_shuffle(folder):
     assert from_folder(folder).loader.sampler.sampling == "shuffle"
 
 
+def test_classes_are_weighted_by_name_or_number(folder):
+    by_name = from_folder(folder, sampling={"健康": 1, "rust": 0, "scab": 2.5})
+    by_number = from_folder(folder, sampling={2: 1, 0: 0, 1: 2.5})
+    assert by_name.loader.sampler == by_number.loader.sampler
+    assert from_folder(folder, sampling="sqrt").loader.members is not None
+    with pytest.raises(ValueError, match=r"sampling names the class 'must'; the classes are \['"):
+        from_folder(folder, sampling={"健康": 1, "rust": 0, "must": 2.5})
+    with pytest.raises(ManifestError, match="sampling='balanced' needs labels"):
+        from_folder(folder, sampling="balanced", labels=None)
+
+
+@pytest.mark.parametrize("subset", ["validation", "both"])
+def test_validation_data_that_is_split_off_is_whole_whatever_the_classes_weigh(folder, subset):
+    split = from_folder(folder, sampling="balanced", validation_split=0.4, subset=subset)
+    validation = split[1] if subset == "both" else split
+    assert validation.loader.sampler.sampling == "sequential"
+    assert len(set(names_in(validation))) == len(names_in(validation)) == 8
+
+
+def test_verbose_says_what_a_sampling_by_class_means(folder, capsys):
+    from_folder(folder, verbose=True, sampling={"健康": 1, "rust": 0, "scab": 2})
+    assert capsys.readouterr().out.splitlines() == [
+        "Found 21 images belonging to 3 classes.",
+        (
+            "sampling by weights: every epoch draws 21 images, from 7 to 14 from a class. Class "
+            "'scab' has 7 images, each of which comes 2 times an epoch. Class '健康' has 7 images, "
+            "each of which comes once an epoch. Left out, with weight 0: 'rust', 7 images."
+        ),
+    ]
+
+
 def test_verbose_says_what_was_found(folder, capsys):
     from_folder(folder, verbose=True, validation_split=0.4, subset="both")
     from_folder(folder, verbose=True, labels=None)

@@ -32,12 +32,13 @@ images, up to 5 of which come in an epoch, and all of them in the first 2. Class
     drawn = [c for c, quota in enumerate(quotas) if quota]
     fewest, most = min(quotas[c] for c in drawn), max(quotas[c] for c in drawn)
     each = f"{most} from each" if fewest == most else f"from {fewest} to {most} from a"
-    name = sampling if isinstance(sampling, str) else dict(sampling)
+    name = f"sampling={sampling!r}" if isinstance(sampling, str) else "sampling by weights"
     sentences = [
-        f"sampling={name!r}: every epoch draws {_images(sum(quotas))}, {each} class.",
+        f"{name}: every epoch draws {_images(sum(quotas))}, {each} class.",
     ]
     # In the order of their numbers; one sentence where they are the same class.
-    extremes = {min(drawn, key=counts.__getitem__), max(drawn, key=counts.__getitem__)}
+    by_size = sorted(drawn, key=counts.__getitem__)
+    extremes = {by_size[0], by_size[-1]}
     sentences += [
         f"Class {class_names[c]!r} has {_images(counts[c])}, {_share(counts[c], quotas[c])}."
         for c in sorted(extremes)
