@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Self, final
 
-from infeed.batch_work import BatchWork, Stages, Tool
+from infeed.batch_work import BatchWork, Tool
 from infeed.errors import LoaderClosedError
 from infeed.sample import use_one_thread_per_call
+from infeed.stages import Stages
 from infeed.stream.batch import Batch
 from infeed.stream.window import Window
 

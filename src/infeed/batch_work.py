@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Literal, final
 
 import numpy as np
-import numpy.typing as npt
 
 from infeed.errors import BadImageError, TooManyBadImagesError
-from infeed.manifest import LabelMode, Manifest, encode
+from infeed.manifest import encode
 from infeed.order import BatchPlan
-from infeed.read import Storage
-from infeed.sample import Recipe, Scratch, decode_into, to_float32
+from infeed.sample import Scratch, decode_into, to_float32
+from infeed.stages import Stages
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
-from infeed.stream.meter import Meter
-from infeed.stream.quarantine import BadImage, Quarantine
+from infeed.stream.quarantine import BadImage
 from infeed.stream.replacement import replacements
-
-OnBadImage = Literal["replace", "mask", "raise"]
-PixelType = Literal["uint8", "float32"]
 
 # Rows a task: few enough that the last batch of an epoch still keeps every core busy, many
 # enough that taking a task costs nothing beside decoding its rows.
 ROWS_PER_TASK = 8
-
-
-@final
-@dataclass(frozen=True, slots=True, eq=False)
-class Stages:
-    """What all batches of a loader are made with; the fields are those of `Loader`.
-
-    Attributes:
-        seed: the sampler's, which chooses the replacements of bad images.
-        class_weights: float32 (num_classes,), or None where all classes weigh 1.
-    """
-
-    manifest: Manifest
-    recipe: Recipe
-    storage: Storage
-    seed: int
-    label_mode: LabelMode | None
-    class_weights: npt.NDArray[np.float32] | None
-    dtype: PixelType
-    scale: float | None
-    on_bad_image: OnBadImage
-    quarantine: Quarantine
-    meter: Meter
 
 
 class Tool:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, final, get_args
+from typing import Any, final
 
 import numpy as np
 
 from infeed.batch_stream import BatchStream
-from infeed.batch_work import BatchWork, OnBadImage, PixelType, Stages, Tool
+from infeed.batch_work import BatchWork, Tool
 from infeed.errors import ManifestError, ResumeError
-from infeed.identity import check_same, identity
+from infeed.identity import identity
 from infeed.manifest import LabelMode, Manifest
 from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, draws
 from infeed.read import LocalStorage, Storage
 from infeed.sample import Recipe
+from infeed.stages import OnBadImage, PixelType, Stages, weights_by_class
+from infeed.state import cursor_of, save_state
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
 from infeed.stream.cores import usable_cores
@@ -24,9 +25,6 @@ from infeed.stream.meter import Meter
 from infeed.stream.quarantine import Quarantine
 
 __all__ = ["BatchStream", "Loader", "OnBadImage", "PixelType"]
-
-# Counts up when the same state would mean something else.
-STATE_VERSION: Final = 1
 
 # Batches under way or ready. Two keep the threads busy while the reader takes one; the third
 # absorbs a step that is shorter than the others.
@@ -97,24 +95,8 @@ class Loader:
         threads: int | None = None,
         depth: int = DEPTH,
     ) -> None:
-        _check_choice("dtype", dtype, get_args(PixelType))
-        _check_choice("on_bad_image", on_bad_image, get_args(OnBadImage))
-        if label_mode is not None:
-            _check_choice("label_mode", label_mode, get_args(LabelMode))
-        if scale is not None and dtype == "uint8":
-            raise ValueError(
-                f"scale={scale!r} needs dtype='float32'; with uint8 images, scale on the device: "
-                "put keras.layers.Rescaling first in the model"
-            )
-        if label_mode == "binary" and manifest.labels is not None and manifest.num_classes != 2:
-            raise ManifestError(
-                f"{manifest.source}: label_mode='binary' needs exactly 2 classes, there are "
-                f"{manifest.num_classes}. Pass label_mode='int' or 'categorical'."
-            )
         _check_count("threads", threads, or_none="None for all cores")
         _check_count("depth", depth)
-        if scale is not None and not (_is_number(scale) and math.isfinite(scale) and scale):
-            raise ValueError(f"scale must be a finite number that is not 0, got {scale!r}")
         if storage is None:
             if manifest.images is None:
                 raise ValueError(
@@ -140,7 +122,7 @@ class Loader:
             storage=storage,
             seed=sampler.seed,
             label_mode=label_mode,
-            class_weights=_class_weights(class_weight, manifest),
+            class_weights=weights_by_class(class_weight, manifest),
             dtype=dtype,
             scale=scale,
             on_bad_image=on_bad_image,
@@ -221,11 +203,7 @@ class Loader:
 
     def state_dict(self) -> dict[str, Any]:
         """The place and the identity, as JSON values of less than 4 KB under constant keys."""
-        return {
-            "state_version": STATE_VERSION,
-            "cursor": self.cursor.to_json(),
-            "identity": self.identity(),
-        }
+        return save_state(self.cursor, self.identity())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Sets `cursor` to a place that `state_dict` saved, for `resume` to go on from.
@@ -237,21 +215,10 @@ class Loader:
             ResumeError: `state` is no such dict, or was saved with other settings; names each
                 of them with both values. The loader stays as it was.
         """
-        if not isinstance(state, Mapping) or set(state) != {"state_version", "cursor", "identity"}:
-            raise ResumeError(
-                "a state is what Loader.state_dict() returned, with the keys state_version, cursor "
-                f"and identity; got {list(state) if isinstance(state, Mapping) else state!r}"
-            )
-        if state["state_version"] != STATE_VERSION:
-            raise ResumeError(
-                f"the state has version {state['state_version']!r}, this infeed reads version "
-                f"{STATE_VERSION}. Continue with the infeed that saved it, or start anew."
-            )
-        check_same(state["identity"], self.identity(), "The state of the loader")
+        cursor = cursor_of(state, self.identity())
         try:
-            cursor = Cursor.from_json(state["cursor"])
             self.sampler.place(len(self.manifest), cursor)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise ResumeError(f"the state has no place to go on from: {error}") from error
         self.cursor = cursor
 
@@ -347,40 +314,12 @@ def _class_members(sampler: Sampler, manifest: Manifest) -> ClassMembers | None:
     return members
 
 
-def _class_weights(
-    class_weight: Mapping[int, float] | None, manifest: Manifest
-) -> np.ndarray | None:
-    """float32 (num_classes,), or None where all classes weigh 1."""
-    if class_weight is None:
-        return None
-    if manifest.labels is None:
-        raise ValueError("class_weight needs labels, and this manifest has none")
-    weights = np.ones(manifest.num_classes, np.float32)
-    for label, weight in class_weight.items():
-        if not 0 <= label < len(weights) or not _is_number(weight) or not 0 <= weight < math.inf:
-            raise ValueError(
-                f"class_weight must map the numbers of classes, 0 to {len(weights) - 1}, to finite "
-                f"weights of 0 or more, got {label!r}: {weight!r}"
-            )
-        weights[label] = weight
-    return weights
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
-
-
 def _check_count(name: str, value: object, or_none: str = "") -> None:
     if value is None and or_none:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         wanted = "a whole number, at least 1" + (f", or {or_none}" if or_none else "")
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _check_place(epoch: int, start: int) -> None:

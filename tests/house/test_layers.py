@@ -23,6 +23,8 @@ LAYERS = (
     "sample",
     "stream",
     "identity",
+    "state",
+    "stages",
     "batch_work",
     "batch_stream",
     "loader",
