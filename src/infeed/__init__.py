@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
     from infeed.loader import Loader
     from infeed.manifest import Manifest, Record
-    from infeed.order import BatchPlan, Cursor, Sampler, Shard
+    from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, Shard
     from infeed.read import LocalStorage, MemoryStorage, Storage
     from infeed.sample import Recipe
     from infeed.stream import BadImage, Batch
@@ -44,6 +44,7 @@ _HOMES = {
     "Batch": "infeed.stream",
     "BatchPlan": "infeed.order",
     "BatchStream": "infeed.batch_stream",
+    "ClassMembers": "infeed.order",
     "Cursor": "infeed.order",
     "DecodeError": "infeed.errors",
     "ImageDataset": "infeed.trainers.keras",
@@ -73,6 +74,7 @@ __all__ = [
     "Batch",
     "BatchPlan",
     "BatchStream",
+    "ClassMembers",
     "Cursor",
     "DecodeError",
     "InfeedError",

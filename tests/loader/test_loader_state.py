@@ -69,25 +69,47 @@ def test_a_resumed_stream_is_the_rest_of_the_stream(
                 np.testing.assert_array_equal(batch.images, expected.images)
 
 
-def test_a_run_goes_on_with_other_shards_and_every_image_comes_once(
-    make_loader: MakeLoader,
+@pytest.mark.parametrize("remainder", ["keep", "pad", "carry"])
+def test_a_run_goes_on_with_other_shards_over_and_over_and_nothing_comes_twice(
+    make_loader: MakeLoader, remainder: str
 ) -> None:
-    before = [make_loader(Sampler(1, 4, shard=Shard(w, 3))) for w in range(3)]
     seen: list[int] = []
-    for loader in before:
-        with loader.epoch(0) as stream:
-            seen += positions(list(itertools.islice(stream, 2)))
-    states = [saved(loader) for loader in before]
-    assert states[0] == states[1] == states[2]
-    after = [make_loader(Sampler(1, 4, shard=Shard(w, 2))) for w in range(2)]
-    for loader in after:
-        loader.load_state_dict(states[0])
-        with loader.resume() as stream:
-            rest = list(itertools.takewhile(lambda batch: batch.epoch == 0, stream))
-        seen += positions(rest)
-        again = loader.batch(0, rest[1].number, phase=rest[1].phase)
-        np.testing.assert_array_equal(again.positions, rest[1].positions)
-    assert sorted(seen) == list(range(COUNT))
+    state = saved(make_loader(Sampler(1, 4, remainder=remainder)))
+    # Global batches of 12, 8, 28 and 4: amid an epoch, over its end, and amid the next.
+    for count, batches in ((3, 1), (2, 2), (7, 2), (1, 3)):
+        loaders = [
+            make_loader(Sampler(1, 4, remainder=remainder, shard=Shard(w, count)))
+            for w in range(count)
+        ]
+        streams = []
+        for loader in loaders:
+            loader.load_state_dict(state)
+            with loader.resume() as stream:
+                streams.append(list(itertools.islice(stream, batches)))
+            again = loader.batch(
+                streams[-1][-1].epoch, streams[-1][-1].number, phase=streams[-1][-1].phase
+            )
+            np.testing.assert_array_equal(again.images, streams[-1][-1].images)
+        for together in zip(*streams, strict=True):
+            rows = np.stack([batch.positions for batch in together], axis=1).ravel()
+            weights = np.stack([batch.weights for batch in together], axis=1).ravel()
+            seen += rows[weights > 0].tolist()
+        (text,) = {json.dumps(loader.cursor.to_json()) for loader in loaders}
+        state = saved(loaders[-1])
+        assert state["cursor"] == json.loads(text)
+        whole = [p for epoch in range(3) for p in Sampler(1, COUNT).plan(COUNT, epoch, 0).positions]
+        assert seen == whole[: len(seen)]
+    assert len(seen) > COUNT
+
+
+def test_carry_keeps_its_cuts_over_the_ends_of_epochs(make_loader: MakeLoader) -> None:
+    loader = make_loader(Sampler(1, 10, "sequential", "carry"))
+    loader.cursor = Cursor(0, 47)
+    with loader.resume() as stream:
+        batches = list(itertools.islice(stream, 7))
+    assert {batch.phase for batch in batches} == {7}
+    assert positions(batches) == [p % COUNT for p in range(47, 117)]
+    assert loader.cursor == Cursor(2, 11)
 
 
 def test_a_state_is_small_json_with_constant_keys(make_loader: MakeLoader) -> None:

@@ -86,6 +86,18 @@ def test_another_batch_size_goes_on_at_the_very_next_sample() -> None:
     assert [plan.phase for plan in plans] == [3, 3]
 
 
+def test_with_carry_the_phase_is_that_of_the_whole_stream() -> None:
+    sampler = Sampler(batch_size=4, sampling="sequential", remainder="carry")
+    batches = [
+        sampler.plan(10, epoch, number, phase=3).positions.tolist()
+        for epoch in range(3)
+        for number in range(sampler.steps(10, epoch, phase=3))
+    ]
+    assert [sampler.steps(10, epoch, phase=3) for epoch in range(3)] == [1, 3, 2]
+    assert batches[:3] == [[3, 4, 5, 6], [7, 8, 9, 0], [1, 2, 3, 4]]
+    assert sampler.cursor(10, 0, 0, phase=3) == Cursor(0, 3)
+
+
 @pytest.mark.parametrize("remainder", REMAINDERS)
 def test_phase_zero_is_the_plan_without_a_phase(remainder: str) -> None:
     sampler = Sampler(5, 4, "shuffle", remainder)
