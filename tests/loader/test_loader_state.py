@@ -217,3 +217,24 @@ def test_what_is_no_state_is_refused_and_changes_nothing(
         loader.load_state_dict({})
     with pytest.raises(ResumeError, match="got None"):
         loader.load_state_dict(None)
+
+
+def test_the_weights_of_many_classes_are_kept_as_a_digest(
+    make_loader: MakeLoader, pictures: dict[str, bytes]
+) -> None:
+    labels = [n % 3 for n in range(COUNT)]
+    table = Manifest.from_rows(pictures, labels, class_names=range(3000))
+    weights = {label: 1 + label / 7 for label in range(3000)}
+    state = saved(make_loader(Sampler(sampling=weights), table=table))
+    assert len(json.dumps(state)) < 4096
+    make_loader(Sampler(sampling=weights), table=table).load_state_dict(state)
+    other = make_loader(Sampler(sampling={**weights, 2999: 2}), table=table)
+    with pytest.raises(ResumeError, match=r"\n  sampling: saved 'weights of 3000 classes, BLAKE2b"):
+        other.load_state_dict(state)
+
+
+def test_a_few_weights_are_shown_as_they_are(make_loader: MakeLoader) -> None:
+    state = saved(make_loader(Sampler(sampling={0: 1, 1: 2, 2: 0.5})))
+    make_loader(Sampler(sampling={2: 0.5, 1: 2, 0: 1})).load_state_dict(state)
+    with pytest.raises(ResumeError, match=r"saved \[\[0, 1\], \[1, 2\], \[2, 0\.5\]\], now 'sqrt'"):
+        make_loader(Sampler(sampling="sqrt")).load_state_dict(state)
