@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-numpy check torture bench clean
+	rm -rf $(VENV) $(VENV)-numpy $(BACKENDS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 demo: $(VENV)/jax  ## Train on a drawn set of leaves, in about two minutes
 	$(BIN)/infeed demo
@@ -32,6 +32,12 @@ check: $(VENV)/check  ## Lint, format, types, and the rules of the house
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/house
 
+test-backends: $(BACKENDS_VENV)/installed  ## What trainers see, on TensorFlow and PyTorch too
+	KERAS_BACKEND=tensorflow $(BACKENDS) -m pytest tests/trainers -m "not slow"
+	KERAS_BACKEND=torch $(BACKENDS) -m pytest tests/trainers -m "not slow"
+	KERAS_BACKEND=jax $(BACKENDS) -m pytest tests/trainers/test_trainers_tf_data.py \
+		tests/trainers/test_trainers_torch_loader.py
+
 torture: $(VENV)/check  ## The slow and the destructive tests
 	$(BIN)/python -m pytest -m slow
 
@@ -40,11 +46,20 @@ bench: $(VENV)/check  ## The benchmarks that need nothing but drawn pictures
 	$(BIN)/python benchmarks/handover.py
 
 $(VENV)/%: pyproject.toml constraints.txt | $(BIN)/python
-	$(INSTALL) -e ".[$*]"
+	$(BIN)/python $(INSTALL) -e ".[$*]"
 	touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
+# tf_keras asks for `tensorflow`, which is tensorflow-cpu once more and larger.
+$(BACKENDS_VENV)/installed: pyproject.toml constraints.txt | $(BACKENDS)
+	$(BACKENDS) $(INSTALL) -e ".[test,torch,tensorflow]"
+	$(BACKENDS) $(INSTALL) --no-deps tf_keras
+	touch $@
+
+$(BACKENDS):
+	$(PYTHON) -m venv $(BACKENDS_VENV)
+
 clean:
-	rm -rf $(VENV) $(VENV)-numpy .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-numpy $(BACKENDS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -238,16 +238,17 @@ def test_the_last_error_of_a_data_set_is_kept_whatever_comes_out_of_fit(pictures
     loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
     with pictures.LoggedDataset(loader, []) as dataset:
         assert dataset.error is None
-        with pytest.raises(Exception, match="TooManyBad|2 bad images, and max_bad allows 1"):
+        with pytest.raises(Exception, match="2 bad images, and max_bad allows 1"):
             pictures.model().fit(dataset, epochs=3, verbose=0)
         assert isinstance(dataset.error, TooManyBadImagesError)
 
 
 def test_an_error_that_is_not_the_data_sets_comes_out_of_its_block_as_it_is(pictures):
     loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
-    with pytest.raises(ZeroDivisionError), pictures.LoggedDataset(loader, []) as dataset:
-        with pytest.raises(Exception, match="2 bad images"):
-            pictures.model().fit(dataset, verbose=0)
+    dataset = pictures.LoggedDataset(loader, [])
+    with pytest.raises(Exception, match="2 bad images"):
+        pictures.model().fit(dataset, verbose=0)
+    with pytest.raises(ZeroDivisionError), dataset:
         raise ZeroDivisionError
 
 
@@ -332,7 +333,9 @@ def test_class_weight_of_zero_everywhere_changes_no_weight_of_the_model(pictures
         unchanged = pictures.weights_of(model)
         fit(model, dataset, class_weight=dataset.class_weight)
     assert all(np.array_equal(a, b) for a, b in zip(before, unchanged, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(before, pictures.weights_of(model), strict=True))
+    assert not all(
+        np.array_equal(a, b) for a, b in zip(before, pictures.weights_of(model), strict=True)
+    )
 
 
 @pytest.mark.parametrize(

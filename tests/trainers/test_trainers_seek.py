@@ -36,9 +36,7 @@ def one_pass(dataset):
 
 @pytest.mark.parametrize("sampling", ["shuffle", "sequential"])
 @pytest.mark.parametrize("built", [True, False])
-def test_fit_goes_on_with_the_rest_of_the_epoch_and_then_whole_ones(
-    pictures, fit, sampling, built
-):
+def test_fit_goes_on_with_the_rest_of_the_epoch_and_then_whole_ones(pictures, fit, sampling, built):
     loader = pictures.loader(22, sampling=sampling)
     one, two, three = pictures.epochs(loader, range(1, 4))
     with pictures.LoggedDataset(loader, []) as dataset:

@@ -137,10 +137,13 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         return self._passes.length
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        with _Noted(self):
+        try:
             batch = self._passes.take()
-            if batch is None:
-                return self._passes.batch(index).as_tuple(weights=self.weights)
+        except Exception as error:
+            self.error = error
+            raise
+        if batch is None:
+            return self._passes.batch(index).as_tuple(weights=self.weights)
         return self._form(self._served(batch))
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
@@ -218,9 +221,12 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         )
 
     def _one_pass(self, look: int) -> Iterator[tuple[np.ndarray, ...]]:
-        with _Noted(self):
+        try:
             for batch in self._passes.one_pass(look=look):
                 yield self._served(batch)
+        except Exception as error:
+            self.error = error
+            raise
 
     def _served(self, batch: Batch) -> tuple[np.ndarray, ...]:
         self.batches_served += 1
@@ -232,26 +238,12 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         loader, manifest = self.loader, self.loader.manifest
         # Only "keep" has batches of other sizes than the others.
         rows = None if loader.sampler.remainder == "keep" else loader.sampler.batch_size
-        arrays = [np.empty((0, *loader.recipe.shape), loader.dtype)]
+        arrays: list[np.ndarray] = [np.empty((0, *loader.recipe.shape), loader.dtype)]
         if manifest.labels is not None and loader.label_mode is not None:
             arrays.append(encode(manifest.labels[:0], loader.label_mode, manifest.num_classes))
             if self.weights:
                 arrays.append(np.empty(0, np.float32))
         return [((rows, *array.shape[1:]), array.dtype.name) for array in arrays]
-
-
-class _Noted:
-    """Notes what is raised in its block as the data set's last error."""
-
-    def __init__(self, dataset: ImageDataset) -> None:
-        self._dataset = dataset
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Exception):
-            self._dataset.error = error
 
 
 def _is_wrapped(error: Exception, other: BaseException | None) -> bool:
