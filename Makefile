@@ -44,6 +44,7 @@ torture: $(VENV)/check  ## The slow and the destructive tests
 bench: $(VENV)/check  ## The benchmarks that need nothing but drawn pictures
 	$(BIN)/python benchmarks/first_epoch.py
 	$(BIN)/python benchmarks/handover.py
+	$(BIN)/python benchmarks/waiting.py
 
 $(VENV)/%: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python $(INSTALL) -e ".[$*]"

@@ -1,143 +1,134 @@
-"""What it costs to hand a finished batch to Keras on JAX, and how long `fit` waits for data.
+"""What it costs to hand a finished batch to Keras, on the back end that KERAS_BACKEND names.
 
-    python benchmarks/handover.py [MANIFEST IMAGES]
+    KERAS_BACKEND=jax|tensorflow|torch python benchmarks/handover.py
 
-First: batches of 64x224x224x3 that are ready in the window, taken and put on the device one
-by one, against one array that is always the same; alternating, medians in milliseconds.
-
-Second: `fit` with a step that takes three times as long per image as the loader needs: the
-share of the training time in which the training loop waited for data. The step sleeps, as
-the host does while an accelerator computes; a step that computes on the CPU would take the
-decoder's cores. The same with the small CNN of `infeed train`, which does compute on the CPU.
+`model.evaluate` of a model that looks at one pixel of each image, over batches of
+64x224x224x3 uint8 that are ready in the loader's window, against the same over one array that
+is always the same, given to Keras in the same way; alternating, medians of the runs. A run's
+time goes from the end of its first batch to the end of its last, so that compiling and the
+looks at the shapes are not in it. What Keras itself needs for a step is in both.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import jax
+import cv2
 import keras
 import numpy as np
 
-from infeed import ImageDataset, Loader, Manifest, Recipe, Sampler
-from infeed.demo import draw_set
+from infeed import ImageDataset, Loader, Manifest, MemoryStorage, Recipe, Sampler
 from infeed.stream import aligned_empty
-from infeed.trainers.keras.models import make_model
-from infeed.trainers.keras.progress import ProgressCallback
 
-SIZE, BATCH = 224, 64
+SIZE, BATCH, STEPS, ROUNDS = 224, 64, 24, 15
+
+
+class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Seconds a batch, from the end of the first one on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begin = self.seconds = 0.0
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch == 0:
+            self.begin = time.perf_counter()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.seconds = (time.perf_counter() - self.begin) / (STEPS - 1)
+
+
+class OneArray(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """The same batch again and again."""
+
+    def __init__(self, batch: tuple[np.ndarray, np.ndarray]) -> None:
+        super().__init__()
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.batch
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("manifest", type=Path, nargs="?")
-    parser.add_argument("images", type=Path, nargs="?")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        manifest, images = arguments.manifest, arguments.images
-        if manifest is None:
-            leaves = draw_set(Path(scratch) / "leaves", train=1000, validation=20, size=448)
-            manifest, images = leaves.train_manifest, leaves.train_images
-        table = Manifest.from_json(manifest, images=images)
-        hand_over(table)
-        waiting(table)
+    images = aligned_empty((BATCH, SIZE, SIZE, 3), np.uint8)
+    images.fill(127)
+    batch = images, np.zeros(BATCH, np.int32)
+    backend = keras.backend.backend()
+    ways: dict[str, tuple[Callable[[ImageDataset], Any], Any]] = {
+        "ImageDataset": (lambda dataset: dataset, OneArray(batch))
+    }
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # The arrays are constants of the graph: nothing is handed over at all.
+        constant = tf.data.Dataset.from_tensors(batch).repeat(STEPS).prefetch(2)
+        ways["as_tf_dataset()"] = (ImageDataset.as_tf_dataset, constant)
+    if backend == "torch":
+        import torch
+
+        tensors = tuple(torch.from_numpy(array) for array in batch)
+        ready = torch.utils.data.DataLoader([tensors] * STEPS, batch_size=None)
+        ways["as_torch_loader()"] = (ImageDataset.as_torch_loader, ready)
+    model = one_pixel_model()
+    loader = ready_loader()
+    print(f"{backend}: ms a batch of {BATCH}x{SIZE}x{SIZE}x3 uint8, median of {ROUNDS} runs")
+    for name, (way, theirs) in ways.items():
+        ours = partial(evaluate_ready, model, loader, way)
+        evaluate(model, theirs), ours()  # compiled, and warm
+        pairs = [(ours(), evaluate(model, theirs)) for _ in range(ROUNDS)]
+        mine, memory = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        print(f"  {name}: {mine:.2f}, from memory {memory:.2f}, ratio {ratio:.2f}")
 
 
-def loader_of(table: Manifest, depth: int = 3) -> Loader:
-    # Whole batches only: a last short one would be compiled in the middle of the measurement.
-    sampler = Sampler(batch_size=BATCH, remainder="drop")
-    return Loader(table, Recipe(height=SIZE, width=SIZE), sampler, depth=depth)
+def evaluate(model: Any, data: Any) -> float:
+    """Seconds a batch."""
+    clock = Clock()
+    model.evaluate(data, callbacks=[clock], verbose=0)
+    return clock.seconds
 
 
-def hand_over(table: Manifest) -> None:
-    """Milliseconds from a ready batch to an array that the device can use."""
-    steps = min(16, len(table) // BATCH)
-    loader = loader_of(table, depth=steps)
-    fixed = aligned_empty((BATCH, SIZE, SIZE, 3), np.uint8)
-    fixed.fill(127)
-    ours, theirs = [], []
-    for epoch in range(3):
-        dataset = ImageDataset(loader)
-        dataset.epoch = epoch
-        before = loader.meter.read().images
-        dataset.on_epoch_begin()
-        while loader.meter.read().images - before < steps * BATCH:
-            time.sleep(0.01)
-        for step in range(steps):
-            start = time.perf_counter()
-            images, _ = dataset[step]
-            jax.device_put(images).block_until_ready()
-            ours.append(time.perf_counter() - start)
-            start = time.perf_counter()
-            jax.device_put(fixed).block_until_ready()
-            theirs.append(time.perf_counter() - start)
-        dataset.close()
-    print(
-        f"hand-over of {BATCH}x{SIZE}x{SIZE}x3 uint8 to JAX, {len(ours)} batches: median "
-        f"{1e3 * statistics.median(ours):.3f} ms, from memory "
-        f"{1e3 * statistics.median(theirs):.3f} ms"
-    )
-
-
-def waiting(table: Manifest) -> None:
-    """The share of time in which `fit` waits for batches."""
-    loader = loader_of(table)
-    start = time.perf_counter()
-    with loader.epoch(0) as batches:
-        count = sum(len(batch) for batch in batches)
-    seconds_per_image = (time.perf_counter() - start) / count
-    model = sleeping_model(3 * BATCH * seconds_per_image)
-    fit_and_tell(model, loader, f"a step of {3 * BATCH * seconds_per_image:.3f} s that sleeps")
-    small = make_model(
-        "small", input_shape=(SIZE, SIZE, 3), num_classes=table.num_classes, learning_rate=1e-3
-    )
-    fit_and_tell(small, loader, "the small CNN, computed on the same cores")
-
-
-def fit_and_tell(model: Any, loader: Loader, name: str) -> None:
+def evaluate_ready(model: Any, loader: Loader, way: Callable[[ImageDataset], Any]) -> float:
+    """Seconds a batch, of batches that are all made before they are asked for."""
     with ImageDataset(loader) as dataset:
-        progress = ProgressCallback(dataset, lambda progress: None)
-        model.fit(dataset, epochs=3, verbose=0, callbacks=[progress])
-    print(
-        f"waiting for data in fit, {name}: {progress.total.wait_fraction:.2%} of "
-        f"{progress.total.seconds:.1f} s, {progress.total.images_per_second:,.0f} images/s"
+        before = loader.meter.read().images
+        # What is begun and not read from stays ready for whoever comes.
+        dataset.on_epoch_begin()
+        dataset.on_epoch_end()
+        while loader.meter.read().images - before < STEPS * BATCH:
+            time.sleep(0.01)
+        return evaluate(model, way(dataset))
+
+
+def ready_loader() -> Loader:
+    """One small picture under many names, and a window that holds a whole epoch."""
+    picture = cv2.imencode(".jpg", np.full((SIZE, SIZE, 3), 127, np.uint8))[1].tobytes()
+    names = [f"{number}.jpg" for number in range(STEPS * BATCH)]
+    return Loader(
+        Manifest.from_rows(names, [0] * len(names)),
+        Recipe(height=SIZE, width=SIZE),
+        # Of a sequential set nothing is made ahead of the epoch: no thread works meanwhile.
+        Sampler(batch_size=BATCH, sampling="sequential"),
+        storage=MemoryStorage(dict.fromkeys(names, picture)),
+        depth=STEPS,
     )
 
 
-def sleeping_model(seconds: float) -> Any:
-    """A model whose step takes `seconds` and no processor."""
-
-    class Sleeping(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
-        def call(self, x: Any) -> Any:
-            x = keras.ops.cast(x[:, ::32, ::32], "float32")
-
-            def sleep(value: np.ndarray) -> np.ndarray:
-                time.sleep(seconds)
-                return np.asarray(value)
-
-            return jax.pure_callback(sleep, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
-
-        def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-            return (shape[0], -(-SIZE // 32), -(-SIZE // 32), 3)
-
-    model = keras.Sequential(
-        [
-            keras.Input((SIZE, SIZE, 3), dtype="uint8"),
-            Sleeping(),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(100),
-        ]
-    )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile("sgd", loss=loss)
+def one_pixel_model() -> Any:
+    image = keras.Input((SIZE, SIZE, 3), dtype="uint8")
+    pixel = keras.ops.cast(image[:, 0, 0, :1], "float32")
+    model = keras.Model(image, pixel)
+    model.compile(loss="mse", jit_compile=False)
     return model
 
 
