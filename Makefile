@@ -4,7 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-	rm -rf $(VENV) $(VENV)-numpy $(BACKENDS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+# TensorFlow and PyTorch, a gigabyte and more, stay out of the venv that everybody needs.
+BACKENDS_VENV ?= .venv-backends
+BACKENDS := $(BACKENDS_VENV)/bin/python
+
+.PHONY: demo test test-numpy test-backends check torture bench clean
 
 demo: $(VENV)/jax  ## Train on a drawn set of leaves, in about two minutes
 	$(BIN)/infeed demo

@@ -154,8 +154,10 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     def as_tf_dataset(self) -> Any:
         """The same batches as a `tf.data.Dataset`, for TensorFlow, with or without Keras.
 
-        On the TensorFlow back end it spares Keras' own look, two batches made for each `fit` and
-        `evaluate`. Each iteration is the next epoch; one that is left early counts as an epoch, except the
+        On the TensorFlow back end it spares Keras' own look: two batches, made for each `fit`
+        and `evaluate`.
+
+        Each iteration is the next epoch; one that is left early counts as an epoch, except the
         look that Keras takes on JAX and PyTorch before it trains (a set of six batches or fewer
         may be gone with a look, and training begins with the epoch after it).
 
