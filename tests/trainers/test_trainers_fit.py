@@ -230,7 +230,10 @@ def test_threads_end_at_once_when_a_data_set_is_closed_mid_epoch(pictures):
 def test_errors_of_the_data_set_keep_type_and_text_through_fit(pictures):
     loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
     dataset = pictures.LoggedDataset(loader, [])
-    with pytest.raises(TooManyBadImagesError, match="2 bad images, and max_bad allows 1"), dataset:
+    with (
+        pytest.raises(TooManyBadImagesError, match=r"[23] bad images, and max_bad allows 1"),
+        dataset,
+    ):
         pictures.model().fit(dataset, epochs=3, verbose=0)
 
 
@@ -238,7 +241,7 @@ def test_the_last_error_of_a_data_set_is_kept_whatever_comes_out_of_fit(pictures
     loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
     with pictures.LoggedDataset(loader, []) as dataset:
         assert dataset.error is None
-        with pytest.raises(Exception, match="2 bad images, and max_bad allows 1"):
+        with pytest.raises(Exception, match=r"[23] bad images, and max_bad allows 1"):
             pictures.model().fit(dataset, epochs=3, verbose=0)
         assert isinstance(dataset.error, TooManyBadImagesError)
 
@@ -246,7 +249,7 @@ def test_the_last_error_of_a_data_set_is_kept_whatever_comes_out_of_fit(pictures
 def test_an_error_that_is_not_the_data_sets_comes_out_of_its_block_as_it_is(pictures):
     loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
     dataset = pictures.LoggedDataset(loader, [])
-    with pytest.raises(Exception, match="2 bad images"):
+    with pytest.raises(Exception, match=r"[23] bad images"):
         pictures.model().fit(dataset, verbose=0)
     with pytest.raises(ZeroDivisionError), dataset:
         raise ZeroDivisionError
