@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+PARTIAL = "partial-"
 
 
 def write_json(path: Path, value: object) -> None:
@@ -28,18 +31,30 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda partial: partial.write_bytes(text.encode("utf-8", "backslashreplace")))
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` make the file, which is there whole or not at all.
+def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = False) -> None:
+    """Lets `write` make the file under another name, and then gives it its own.
+
+    Whoever looks, also after a kill at any instant, finds the old file or the new one.
+
+    Args:
+        path: the file; its folder must exist.
+        write: gets the path to write to, beside `path` and with the same suffix.
+        durable: wait until the disk has it, so that a power failure leaves the old file or
+            the new one, too.
 
     Raises:
-        OSError: it cannot be written; names the file and the cure.
+        OSError: it cannot be written; names the file and the cure. The old file stays.
     """
     # Beside the final file, because os.replace is atomic within one file system only; with its
     # suffix, because Keras chooses the format by that.
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
     try:
         write(partial)
+        if durable:
+            _sync(partial)
         os.replace(partial, path)  # noqa: PTH105 - says atomic to whoever reads it
+        if durable:
+            _sync(path.parent)
     except OSError as error:
         raise OSError(
             f"{path} cannot be written: {error.strerror or error}. Free some space there, or "
@@ -47,3 +62,21 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Removes what writers that were killed have left in `folder`."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        with contextlib.suppress(OSError):  # gone already, or somebody else's
+            path.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Waits until the disk has a file's contents, or a folder's names."""
+    if os.name == "nt" and path.is_dir():  # Windows opens no folders, and needs it less
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
