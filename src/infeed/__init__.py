@@ -34,11 +34,13 @@ if TYPE_CHECKING:
     from infeed.read import LocalStorage, MemoryStorage, Storage
     from infeed.sample import Recipe
     from infeed.stream import BadImage, Batch
+    from infeed.trainers.keras import BackupAndRestore as BackupAndRestore
     from infeed.trainers.keras import ImageDataset as ImageDataset
     from infeed.trainers.keras import image_dataset_from_directory as image_dataset_from_directory
     from infeed.trainers.keras import image_dataset_from_manifest as image_dataset_from_manifest
 
 _HOMES = {
+    "BackupAndRestore": "infeed.trainers.keras",
     "BadImage": "infeed.stream",
     "BadImageError": "infeed.errors",
     "Batch": "infeed.stream",

@@ -16,6 +16,7 @@ from infeed.sample import Recipe
 _LONGEST_SAMPLING: Final = 1000
 
 _MEANINGS: Final = {
+    "seed": " (without seed=... another one is drawn each time)",
     "manifest": " (its fingerprint: names, labels, weights or class names have changed)",
     "order_version": " (the same seed gives another order: go on with the infeed that saved it)",
 }

@@ -13,7 +13,12 @@ import pytest
 import infeed
 
 # Keras is imported for these, so that `from infeed import *` leaves them out.
-FOR_KERAS = {"ImageDataset", "image_dataset_from_directory", "image_dataset_from_manifest"}
+FOR_KERAS = {
+    "BackupAndRestore",
+    "ImageDataset",
+    "image_dataset_from_directory",
+    "image_dataset_from_manifest",
+}
 PUBLIC = {*infeed.__all__, *FOR_KERAS}
 
 

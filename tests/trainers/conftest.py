@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from infeed import ImageDataset, Loader, Manifest, MemoryStorage, Recipe, Sampler
+from infeed import ImageDataset, Loader, Manifest, MemoryStorage, Recipe, Sampler, Shard
 
 # What differs between the back ends, all of it. To learn the shapes, JAX and PyTorch begin a
 # pass, take a batch, and begin again; TensorFlow takes two batches by random access, before
@@ -131,6 +131,7 @@ class Pictures:
         labelled: bool = True,
         weights: list[float] | None = None,
         recipe: Recipe | None = None,
+        shard: Shard | None = None,
         **options: Any,
     ) -> Loader:
         names = [f"叶 {position}.png" for position in range(n)]
@@ -142,7 +143,7 @@ class Pictures:
         return Loader(
             Manifest.from_rows(names, labels, weights=weights),
             recipe or Recipe(height=8, width=8),
-            Sampler(seed=seed, batch_size=batch_size, sampling=sampling, remainder=remainder),
+            Sampler(seed, batch_size, sampling, remainder, shard or Shard()),
             storage=MemoryStorage(files),
             threads=2,
             **options,

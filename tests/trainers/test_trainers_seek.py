@@ -49,28 +49,6 @@ def test_fit_goes_on_with_the_rest_of_the_epoch_and_then_whole_ones(pictures, fi
     assert logged.numbers == [1, 2, 3]
 
 
-def test_fit_with_steps_per_epoch_goes_on_over_the_end_of_the_epoch(pictures, fit):
-    loader = pictures.loader(22)
-    stream = list(chain.from_iterable(pictures.epochs(loader, range(4))))
-    with pictures.LoggedDataset(loader, []) as dataset:
-        seek = SeekAtBegin(dataset, Cursor(0, 16), whole=True)
-        model = pictures.model(seen=True)
-        logged = fit(model, dataset, callbacks=[seek], epochs=5, steps_per_epoch=2)
-        assert len(dataset) == 6
-    assert logged.trained == [
-        sorted(chain.from_iterable(stream[4 + 2 * epoch : 6 + 2 * epoch])) for epoch in range(5)
-    ]
-
-
-def test_a_fit_after_one_that_went_on_over_the_end_begins_with_a_whole_epoch(pictures, fit):
-    loader = pictures.loader(22)
-    with pictures.LoggedDataset(loader, []) as dataset:
-        seek = SeekAtBegin(dataset, Cursor(0, 16), whole=True)
-        fit(pictures.model(), dataset, callbacks=[seek], epochs=3, steps_per_epoch=2)
-        logged = fit(pictures.model(), dataset)
-    assert logged.epochs == pictures.epochs(loader, range(2, 3))
-
-
 def test_a_look_after_a_seek_takes_nothing_of_the_place(pictures, fit):
     loader = pictures.loader(22)
     with pictures.LoggedDataset(loader, []) as dataset:

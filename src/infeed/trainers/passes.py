@@ -78,12 +78,8 @@ class Passes:
         """The batches of the pass under way, or of the next one."""
         return self._length
 
-    def seek(self, cursor: Cursor, *, whole: bool = False) -> None:
+    def seek(self, cursor: Cursor) -> None:
         """The next pass begins at the cursor, and is the rest of its epoch.
-
-        Args:
-            whole: the pass, and all after it, have the length of a whole epoch wherever they
-                begin, and go on over the epoch's end.
 
         Raises:
             RuntimeError: a pass is under way.
@@ -98,7 +94,7 @@ class Passes:
                 )
             if not self._says_when or self._stage == "paused":
                 self._stage = "idle"
-            self._go_to(cursor, self.epochs.steps if whole else self.epochs.rest(cursor))
+            self._go_to(cursor, self.epochs.rest(cursor))
             if self._stage == "open":
                 self._open_stream()
 
@@ -118,7 +114,8 @@ class Passes:
         """The length, for a trainer that is about to begin something."""
         with self._lock:
             self._was_asked = True
-            return self._length
+            # Who asks in the middle of a pass will begin another, which is a whole one.
+            return self.epochs.steps if 0 < self._taken < self._length else self._length
 
     def begin(self) -> None:
         """The trainer begins to take batches: a pass, or its next epoch within a pass."""
@@ -145,6 +142,12 @@ class Passes:
                     self._leave()
                 else:
                     self._stage = "paused"
+
+    def settle(self) -> None:
+        """The trainer is about to train: a pass that is still open was a look, or is over."""
+        with self._lock:
+            if self._stage != "idle":
+                self._leave()
 
     def take(self) -> Batch | None:
         """The next batch of the pass under way; None where there is no pass, or nothing left.
@@ -241,9 +244,7 @@ class Passes:
         if self._is_sequential:
             # An evaluation seldom has another at once: make nothing ready for it.
             self._end_stream()
-        # In the middle of an epoch, after `seek(whole=True)`, the stream goes on.
-        is_begin = self.epochs.next_begin(self._start) == self._start
-        self._stage = "idle" if is_begin or not self._says_when else "paused"
+        self._stage = "idle"
 
     def _leave(self) -> None:
         """Nobody will ask for the rest of the pass."""

@@ -3,7 +3,13 @@
 Importing this package imports Keras, which starts its back end.
 """
 
+from infeed.trainers.keras.backup import BackupAndRestore
 from infeed.trainers.keras.build import image_dataset_from_directory, image_dataset_from_manifest
 from infeed.trainers.keras.dataset import ImageDataset
 
-__all__ = ["ImageDataset", "image_dataset_from_directory", "image_dataset_from_manifest"]
+__all__ = [
+    "BackupAndRestore",
+    "ImageDataset",
+    "image_dataset_from_directory",
+    "image_dataset_from_manifest",
+]

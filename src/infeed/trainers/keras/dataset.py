@@ -87,22 +87,25 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         """
         return self._passes.cursor
 
-    def seek(self, cursor: Cursor, *, whole: bool = False) -> None:
+    def settle(self) -> None:
+        """Makes `cursor` the place where the training begins that is about to.
+
+        For a callback's `on_train_begin`: a look that Keras has just taken through
+        `as_tf_dataset` or `as_torch_loader` does not count any more.
+        """
+        self._passes.settle()
+
+    def seek(self, cursor: Cursor) -> None:
         """The next pass begins at the cursor and is the rest of its epoch; then come whole ones.
 
-        For a callback's `on_train_begin`: Keras has read the length by then, so that only this
-        pass is shorter, and Keras warns once that the input ran out of data. The cursor may
-        have been saved with another number of shards.
-
-        Args:
-            whole: for a `fit` with `steps_per_epoch`: the length stays, and the batches go on
-                over the end of the epoch.
+        The cursor may have been saved with another number of shards. To go on with a training,
+        take `BackupAndRestore`, which also tells Keras that this one epoch is shorter.
 
         Raises:
             RuntimeError: an epoch is being delivered.
             ValueError: the cursor lies beyond the end of its epoch.
         """
-        self._passes.seek(cursor, whole=whole)
+        self._passes.seek(cursor)
 
     @property
     def epoch(self) -> int:
@@ -115,6 +118,11 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._passes.seek_epoch(epoch)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The batches of a whole epoch; `len(dataset)`, also where the next pass is less."""
+        return self._passes.epochs.steps
 
     @property
     def class_weight(self) -> dict[int, float]:

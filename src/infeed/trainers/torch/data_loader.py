@@ -22,9 +22,14 @@ def make_data_loader(one_pass: Callable[[], Iterator[tuple[np.ndarray, ...]]], l
         A `DataLoader` of batches as tensors, with that length and without workers.
     """
     # Without `batch_size` it passes on what the data set yields, without `collate_fn` it would
-    # make lists of our tuples.
+    # make lists of our tuples. Each iteration draws a seed for workers that there are not: from
+    # a generator of its own, or the layers that draw from PyTorch's would notice.
     return torch.utils.data.DataLoader(
-        _Batches(one_pass, length), batch_size=None, num_workers=0, collate_fn=_as_it_is
+        _Batches(one_pass, length),
+        batch_size=None,
+        num_workers=0,
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),
     )
 
 

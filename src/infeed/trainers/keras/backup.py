@@ -1,0 +1,322 @@
+"""A training run that can be interrupted at any instant and goes on exactly where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any, Literal
+
+from infeed.errors import ResumeError
+from infeed.identity import check_same
+from infeed.order import Cursor
+from infeed.trainers.backup_file import (
+    BACKUP_FILE,
+    PREVIOUS_FILE,
+    Backup,
+    read_backup,
+    write_backup,
+)
+from infeed.trainers.keras import callback_state, training_state
+from infeed.trainers.keras.dataset import ImageDataset
+from infeed.trainers.keras.fit_call import FitCall
+from infeed.trainers.keras.framework import keras
+from infeed.trainers.whole_file import remove_partial_files
+from infeed.version import __version__
+
+logger = logging.getLogger(__name__)
+
+# Counts up whenever a backup of an older infeed can no longer be continued.
+FORMAT_VERSION = 1
+
+
+class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Backs up a training run, and lets `fit` go on at the very next batch after an interruption.
+
+    Like `keras.callbacks.BackupAndRestore`, but exact, also in the middle of an epoch. One file
+    holds the weights, the optimizer, the states of random generators, what the metrics have
+    summed up, what the other callbacks remember (History, EarlyStopping, ReduceLROnPlateau,
+    ModelCheckpoint, TensorBoard, and any with `state_dict` and `load_state_dict`), and the place
+    in the data: the number of batches *trained*. It is replaced as a whole, so that a kill at any
+    instant leaves a state that belongs together. Call the same `fit` again, with a model, data
+    and callbacks made in the same way; it ends with the weights of a run that was never
+    interrupted.
+
+    Backups are made when the next step begins, so that all other callbacks have done their part
+    of the step or epoch before; the place in the list of callbacks does not matter.
+
+    Args:
+        backup_dir: a folder for this run alone; made if it is not there. Where several
+            processes train together, one that all of them see; the first shard writes.
+        save_freq: `epoch`: after every epoch and its validation; a number: every so many
+            batches, and after every epoch.
+        double_checkpoint: keep the backup before the last one too, and take it when the last
+            one is damaged.
+        delete_checkpoint: remove the backup when `fit` has come to its end.
+        dataset: the `ImageDataset` that is trained. Found by itself where `fit` was given it, or
+            its `as_tf_dataset()` or `as_torch_loader()`.
+
+    Attributes:
+        resumed_at: how many steps the run had trained when this `fit` went on with it; 0 where
+            it began.
+
+    Raises:
+        ResumeError: when `fit` begins: the data set, its order or the model are not those of
+            the backup; names what differs. Or the backup is damaged.
+        ValueError: `fit` was given data that is not of infeed.
+        OSError: when `fit` begins: `backup_dir` cannot be written. Later ones are logged, and
+            training goes on; the last backup stays.
+    """
+
+    # Keras then does not stop the training loop for every step's metrics.
+    async_safe = True
+
+    def __init__(
+        self,
+        backup_dir: str | Path,
+        save_freq: Literal["epoch"] | int = "epoch",
+        double_checkpoint: bool = False,
+        delete_checkpoint: bool = True,
+        *,
+        dataset: ImageDataset | None = None,
+    ) -> None:
+        super().__init__()
+        if not str(backup_dir):
+            raise ValueError("backup_dir must name a folder, got an empty text")
+        is_count = isinstance(save_freq, int) and not isinstance(save_freq, bool)
+        if save_freq != "epoch" and not (is_count and save_freq > 0):
+            raise ValueError(
+                f"save_freq must be 'epoch' or a number of batches from 1, got {save_freq!r}"
+            )
+        self.backup_dir = Path(backup_dir).expanduser()
+        self.save_freq = save_freq
+        self.double_checkpoint = double_checkpoint
+        self.delete_checkpoint = delete_checkpoint
+        self.dataset = dataset
+        self.resumed_at = 0
+        self._backup: Backup | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._fit = FitCall()
+        self._data = self._dataset()
+        self._data.settle()
+        self._identity = self._data.loader.identity()
+        # With steps_per_epoch, epochs of Keras are cuts of those of the data set.
+        self._is_cut = self._fit.steps_per_epoch is not None
+        self._steps = self._fit.steps_per_epoch or self._data.steps_per_epoch
+        if self._is_cut:
+            self._identity["steps_per_epoch"] = self._steps
+        self._epoch = 0
+        self._batch = 0  # steps of this epoch that were trained
+        self._offset = 0  # the step that this epoch began with
+        self._trained = 0  # steps of all epochs before this one, in this `fit`
+        self.resumed_at = 0
+        self._rest: int | None = None  # steps of the part of an epoch that a backup left over
+        self._saved_at = 0
+        self._is_new_epoch = False
+        self._prepare_folder()
+        self._backup = self._read()
+        if self._backup is None:
+            # A `fit` that was interrupted may have left it behind.
+            self._model._initial_epoch = None
+        else:
+            self._go_on(self._backup)
+        self._start = self._data.cursor
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch, self._batch = epoch, self._offset
+        if self._backup is not None:
+            # All callbacks have forgotten by now what they should.
+            self._restore_callbacks(self._backup)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        if self._backup is not None:
+            if self._backup.state["is_in_epoch"]:
+                # Once more: a schedule may have changed the learning rate for this epoch, as it
+                # had before the backup, and Keras has reset the metrics.
+                self._restore_callbacks(self._backup)
+                self._restore_variables(self._backup, metrics=True)
+            self._backup = None
+        trained = self._trained_until(batch)
+        is_due = self.save_freq != "epoch" and trained - self._saved_at >= self.save_freq
+        if is_due or self._is_new_epoch:
+            self._save(self._epoch, batch, trained, is_in_epoch=True)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # Not in order: on JAX, Keras calls from threads of its own. The last execution of
+        # several steps may say more than there were.
+        self._batch = max(self._batch, min(batch + 1, self._steps))
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._batch < self._steps and self._model.stop_training:
+            return  # in the middle of an epoch, which is not over for us
+        self._trained = self._trained_until(self._batch)
+        self._epoch, self._batch, self._offset = epoch + 1, 0, 0
+        self._is_new_epoch = True
+        self._fit.end_short_epoch()
+        if self._rest is not None and self._trained >= self._rest:
+            self._fit.end_short_pass()
+            self._rest = None
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self._model._initial_epoch = None  # or the next `fit` would begin there, too
+        if self._backup is not None:  # there was nothing left to train
+            self._restore_callbacks(self._backup)
+            self._backup = None
+        if self.delete_checkpoint:
+            if self._is_writer:
+                self._delete()
+        elif trained := self._trained_until(self._batch):
+            self._save(self._epoch, self._batch, trained, is_in_epoch=self._batch > 0)
+
+    @property
+    def _is_writer(self) -> bool:
+        return self._data.loader.sampler.shard.index == 0
+
+    @property
+    def _path(self) -> Path:
+        return self.backup_dir / BACKUP_FILE
+
+    def _trained_until(self, batch: int) -> int:
+        """Steps trained in this `fit` before step `batch` of the current epoch."""
+        return self._trained + batch - self._offset
+
+    def _dataset(self) -> ImageDataset:
+        data = self._fit.data if self.dataset is None else self.dataset
+        found = getattr(data, "infeed_dataset", data)
+        if isinstance(found, ImageDataset):
+            return found
+        raise ValueError(
+            f"infeed.BackupAndRestore continues data sets of infeed, and fit was given "
+            f"{type(data).__name__}. If it is made of one, pass dataset=<the ImageDataset>; for "
+            "other data take keras.callbacks.BackupAndRestore."
+        )
+
+    # Reading
+
+    def _prepare_folder(self) -> None:
+        """Finds out now, not in an hour, whether backups can be written."""
+        if not self._is_writer:
+            return
+        try:
+            self.backup_dir.mkdir(parents=True, exist_ok=True)
+            remove_partial_files(self.backup_dir)
+            probe = self.backup_dir / "partial-probe"
+            probe.touch()
+            probe.unlink()
+            if not any(self.backup_dir.iterdir()):
+                self.backup_dir.rmdir()  # until there is something to hold
+        except OSError as error:
+            raise OSError(
+                f"{self.backup_dir} cannot hold backups: {error.strerror or error}. Pass another "
+                "backup_dir."
+            ) from error
+
+    def _read(self) -> Backup | None:
+        try:
+            backup = read_backup(self._path)
+        except FileNotFoundError:
+            backup = None
+        except ResumeError:
+            if not (self.backup_dir / PREVIOUS_FILE).exists():
+                raise
+            logger.warning("%s is damaged; going on from the backup before it", self._path)
+            backup = None
+        if backup is None:
+            try:
+                backup = read_backup(self.backup_dir / PREVIOUS_FILE)
+            except FileNotFoundError:
+                return None
+        version = backup.state.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ResumeError(
+                f"{self._path} has format version {version}, and this infeed {__version__} reads "
+                f"{FORMAT_VERSION}. Continue with the infeed that wrote it "
+                f"({backup.state.get('infeed')}), or remove it to start anew."
+            )
+        return backup
+
+    def _go_on(self, backup: Backup) -> None:
+        """Brings model, data and Keras to the place of a backup."""
+        state = backup.state
+        saved, current = dict(state["identity"]), dict(self._identity)
+        if saved["shards"] != current["shards"]:  # the same epochs, in other steps
+            saved.pop("steps_per_epoch", None)
+            current.pop("steps_per_epoch", None)
+        check_same(saved, current, f"the backup {self._path}")
+        model = self.model
+        if not (model.built and training_state.has_metrics(model, state["variables"])):
+            training_state.build(model, self._data[0])
+        self._restore_variables(backup, metrics=False)
+        model._initial_epoch = state["epoch"]
+        self._data.seek(Cursor.from_json(state["cursor"]))
+        # With another number of shards the rest may be more or fewer steps.
+        batch = self._steps - len(self._data)
+        if self._is_cut:
+            samples = state["batch"] * state["global_batch_size"]
+            batch = samples // self._data.loader.sampler.global_batch_size
+            batch = min(batch, self._steps - 1)
+        self._rest = len(self._data)
+        self._offset, self.resumed_at = batch, state["trained"]
+        is_told = self._fit.begin_epoch_at(batch, rest=self._rest)
+        if self._is_cut and not is_told:
+            raise ResumeError(
+                f"{self._path} was made by a fit with steps_per_epoch={self._steps}, which this "
+                f"version of Keras, {keras.__version__}, cannot be told to go on with. Resume "
+                f"with the one that it was made with, {state['keras']}."
+            )
+        logger.info("Going on with step %d of epoch %d, from %s", batch, state["epoch"], self._path)
+
+    def _restore_variables(self, backup: Backup, *, metrics: bool) -> None:
+        description = backup.state["variables"]
+        if metrics and not training_state.has_metrics(self.model, description):
+            logger.warning(
+                "The metrics of the model are not those of the backup: in this epoch they tell "
+                "of the steps from here on only"
+            )
+            metrics = False
+        training_state.restore(self.model, description, backup.arrays, metrics=metrics)
+
+    def _restore_callbacks(self, backup: Backup) -> None:
+        callback_state.restore(self._others(), backup.state["callbacks"], backup.arrays)
+
+    def _others(self) -> list[Any]:
+        return [callback for callback in self._fit.callbacks if callback is not self]
+
+    # Writing
+
+    def _save(self, epoch: int, batch: int, trained: int, *, is_in_epoch: bool) -> None:
+        self._saved_at, self._is_new_epoch = trained, False
+        if not self._is_writer:
+            return
+        sampler, n = self._data.loader.sampler, len(self._data.loader.manifest)
+        # The back end may still be training: `self.model` waits until it has.
+        variables, arrays = training_state.captured(self.model)
+        state = {
+            "format_version": FORMAT_VERSION,
+            "infeed": __version__,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+            "identity": self._identity,
+            "global_batch_size": sampler.global_batch_size,
+            "cursor": sampler.advance(n, self._start, trained).to_json(),
+            "epoch": epoch,
+            "batch": batch,
+            "trained": self.resumed_at + trained,
+            "is_in_epoch": is_in_epoch,
+            "variables": variables,
+            "callbacks": callback_state.captured(self._others(), arrays),
+        }
+        try:
+            self.backup_dir.mkdir(parents=True, exist_ok=True)
+            if self.double_checkpoint and self._path.exists():
+                self._path.replace(self.backup_dir / PREVIOUS_FILE)
+            write_backup(self._path, state, arrays)
+        except OSError as error:
+            logger.warning("No backup at step %d of epoch %d: %s", batch, epoch, error)
+
+    def _delete(self) -> None:
+        for name in (BACKUP_FILE, PREVIOUS_FILE):
+            (self.backup_dir / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds something of somebody else's
+            self.backup_dir.rmdir()

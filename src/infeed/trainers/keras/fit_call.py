@@ -1,0 +1,99 @@
+"""The `fit` that is running: what Keras tells no callback about it."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any, final
+
+from infeed.trainers.keras.framework import keras
+
+
+@final
+class FitCall:
+    """The innermost `fit` of this thread, found on the stack from a callback's method.
+
+    Keras gives a callback neither the data nor the other callbacks. Here they are taken from
+    where `fit` and `CallbackList` hold them, by names that are public (the arguments of `fit`,
+    `CallbackList.callbacks`) except one, the iterator over epochs, which may be missing.
+
+    Attributes:
+        data: the training data that `fit` was given; None where no `fit` is running.
+        steps_per_epoch: as `fit` was given it.
+        callbacks: all callbacks of this `fit`, in the order in which they are called.
+
+    Raises:
+        RuntimeError: no `CallbackList` is calling.
+    """
+
+    def __init__(self) -> None:
+        self.data: Any = None
+        self.steps_per_epoch: int | None = None
+        self._list: Any = None
+        self._iterator: Any = None
+        self._is_numbered = False
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            names = frame.f_locals
+            if self._list is None and isinstance(names.get("self"), keras.callbacks.CallbackList):
+                self._list = names["self"]
+            if frame.f_code.co_name == "fit" and "x" in names and "epochs" in names:
+                self.data = names["x"]
+                self.steps_per_epoch = names.get("steps_per_epoch")
+                self._iterator = names.get("epoch_iterator")
+                break
+            frame = frame.f_back
+        if self._list is None:
+            raise RuntimeError(
+                "this callback must be called by a keras.callbacks.CallbackList, as `fit` does: "
+                "without it nothing is known of the other callbacks"
+            )
+
+    @property
+    def callbacks(self) -> list[Any]:
+        return list(self._list.callbacks)
+
+    def begin_epoch_at(self, batch: int, *, rest: int) -> bool:
+        """Lets the coming epoch begin with step number `batch`, and end where it would have.
+
+        Callbacks are told the numbers from there on. Where `fit` was given no steps_per_epoch,
+        the epoch is the pass over the data, of which `rest` batches are left.
+
+        Returns:
+            Whether Keras could be told. If not, it ends the epoch with a warning when the data
+            ends.
+        """
+        if batch:
+            begin, end = self._list.on_train_batch_begin, self._list.on_train_batch_end
+            self._list.on_train_batch_begin = lambda n, logs=None: begin(n + batch, logs)
+            self._list.on_train_batch_end = lambda n, logs=None: end(n + batch, logs)
+            self._is_numbered = True
+        if not hasattr(self._iterator, "reset"):
+            return False
+        # Now it asks the data once more how many batches there are.
+        self._iterator.reset()
+        if self.steps_per_epoch is not None:
+            self._iterator.steps_per_epoch = self.steps_per_epoch - batch
+        elif self._iterator.num_batches != rest:  # a tf.data.Dataset, a DataLoader: asked once
+            self._iterator.steps_per_epoch = rest
+        return True
+
+    def end_short_epoch(self) -> None:
+        """Lets the next epoch begin with step 0 again. May be called more than once."""
+        if self._is_numbered:
+            del self._list.on_train_batch_begin, self._list.on_train_batch_end
+            self._is_numbered = False
+        if hasattr(self._iterator, "steps_per_epoch"):
+            self._iterator.steps_per_epoch = self.steps_per_epoch
+
+    def end_short_pass(self) -> None:
+        """Lets Keras ask the data again how many batches there are."""
+        if not hasattr(self._iterator, "reset"):
+            return
+        # With steps_per_epoch Keras has begun the next pass already. Were that one dropped, it
+        # would begin it once more, and on PyTorch each beginning draws from the generator that
+        # layers draw from.
+        begun = getattr(self._iterator, "_current_iterator", None)
+        self._iterator.reset()
+        if self.steps_per_epoch is not None:
+            self._iterator._current_iterator = begun
