@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from infeed.trainers.run_folder import make_run_folder
+from infeed.trainers.run_folder import RUN_FILES, make_run_folder
 
 
 def interrupt(process, *, after):
@@ -46,7 +46,7 @@ def test_ctrl_c_in_train_ends_with_130_and_keeps_the_last_whole_epoch(infeed, le
     no_process_is_left(process)
     out = infeed.folder / "out"
     left = {path.name for path in out.iterdir()}
-    assert left == {"model.keras", "class_names.json", "recipe.json", "data.json", "log.csv"}
+    assert left == {*RUN_FILES, "backup"} - {"run.json"}
     assert len(json.loads((out / "class_names.json").read_text("utf-8"))) == 6
     with pytest.raises(FileExistsError):
         make_run_folder(out)

@@ -90,7 +90,9 @@ def test_class_folders_train_as_the_manifest_of_the_same_images_does(runs):
 def test_the_run_folder_holds_the_files_of_a_run_and_no_others(runs):
     infeed, _ = runs
     for out in ("运行/manifest", "运行/folder"):
-        assert sorted(path.name for path in (infeed.folder / out).iterdir()) == sorted(RUN_FILES)
+        assert sorted(path.name for path in (infeed.folder / out).iterdir()) == sorted(
+            [*RUN_FILES, "backup"]
+        )
     assert [path.name for path in infeed.folder.iterdir()] == ["运行"]
 
 

@@ -149,7 +149,7 @@ def test_every_setting_that_differs_is_named_with_both_values(
         other.load_state_dict(state)
     text = str(caught.value)
     for line in (
-        "seed: saved 7, now 8\n",
+        "seed: saved 7, now 8 (without seed=... another one is drawn each time)\n",
         "batch_size: saved 8, now 9\n",
         "sampling: saved 'shuffle', now 'sequential'\n",
         "remainder: saved 'keep', now 'pad'\n",

@@ -38,7 +38,7 @@ def run(tmp_path_factory, request):
 def test_the_folder_holds_exactly_the_files_of_a_run(run):
     out, *_ = run
     # What was made in memory cannot be made again from a file.
-    assert {path.name for path in out.iterdir()} == {*RUN_FILES} - {"data.json"}
+    assert {path.name for path in out.iterdir()} == {*RUN_FILES, "backup"} - {"data.json"}
 
 
 def test_the_model_loads_again_and_predicts_the_same(run):
@@ -106,7 +106,8 @@ def test_a_run_that_is_stopped_keeps_the_last_whole_epoch_and_nothing_partial(pi
     with pytest.raises(KeyboardInterrupt):
         train_model(pictures.model(), train, None, epochs=3, out=tmp_path, report=stop)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"model.keras", "class_names.json", "recipe.json", "log.csv"}
+    assert left == {"model.keras", "class_names.json", "recipe.json", "log.csv", "backup"}
+    assert [path.name for path in (tmp_path / "backup").iterdir()] == ["backup.npz"]
     keras.models.load_model(tmp_path / "model.keras")
 
 
@@ -139,6 +140,40 @@ def test_too_many_bad_images_stop_the_run_and_end_its_threads(pictures, tmp_path
     with pytest.raises(TooManyBadImagesError):
         train_model(pictures.model(), train, None, epochs=1, out=tmp_path)
     assert not list(tmp_path.glob("partial-*"))
+
+
+def test_a_run_that_was_stopped_goes_on_and_is_one_run(pictures, tmp_path):
+    def stop(progress):
+        if progress.epoch == 1 and progress.is_epoch_end:
+            raise KeyboardInterrupt
+
+    ends = {}
+    for name, reports in (("whole", [None]), ("stopped", [stop, None])):
+        out = tmp_path / name
+        out.mkdir()
+        for report in reports:
+            seed_everything(1)
+            model, told = pictures.model(), []
+            arguments = {"epochs": 4, "out": out, "backup_every": 2}
+            try:
+                ends[name] = train_model(
+                    model,
+                    ImageDataset(pictures.loader(22)),
+                    None,
+                    report=report or told.append,
+                    **arguments,
+                )
+            except KeyboardInterrupt:
+                assert report is stop
+        ends[name, "log"] = (out / "log.csv").read_text()
+    assert ends["stopped", "log"] == ends["whole", "log"]
+    whole, stopped = ends["whole"], ends["stopped"]
+    assert stopped.resumed_at == 6 + 4
+    for name in ("epochs", "steps", "images_seen", "metrics"):
+        assert getattr(stopped, name) == getattr(whole, name)
+    # What it was told of the epoch that it went on with: steps of the whole of it.
+    assert (told[0].epoch, told[0].step, told[0].steps) == (1, 4, 6)
+    assert all(0 <= each.step <= each.steps for each in told)
 
 
 def test_a_loss_that_is_not_a_number_is_null_in_run_json(pictures, tmp_path):

@@ -46,6 +46,13 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the run [run-1, run-2, ...]."
 )
+@click.option(
+    "--backup-every",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Back the training up after every N steps too [after every epoch].",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out where it was.")
 @click.option("--image-column", help="Column of image names [found by itself].")
 @click.option("--label-column", help="Column of labels [found by itself].")
 @click.option(
@@ -82,9 +89,15 @@ def train(
     """Train a model on TRAIN: a JSON, CSV or TSV manifest, or a folder with one folder a class.
 
     The run's folder gets the model (model.keras), its class names, the form of its images,
-    a log of metrics for each epoch, and a summary.
+    a log of metrics for each epoch, a backup of the training, and a summary.
+
+    After an interruption, the same command with --resume goes on with the very next step.
     """
     output = Output(as_json=as_json, quiet=quiet)
+    if options["resume"] and out is None:
+        raise click.UsageError("--resume needs to know which run: pass its --out")
+    if options["resume"] and out is not None and _is_finished(output, out, options["epochs"]):
+        return
     finish_training(output, *run_training(output, train, val, out, **options))
 
 
@@ -105,6 +118,8 @@ def run_training(
     val_images: Path | None = None,
     runs: Path = Path(),
     class_names: Path | None = None,
+    backup_every: int | None = None,
+    resume: bool = False,
     **columns: Any,
 ) -> tuple[TrainingSummary, Path]:
     """Trains as the command does; returns what the run did, and where it is."""
@@ -116,12 +131,13 @@ def run_training(
     from infeed.trainers.run_data import ManifestSource
     from infeed.trainers.run_folder import (
         check_run_folder,
+        has_backup,
         make_run_folder,
         read_class_names,
         remove_unfinished_run,
     )
 
-    check_run_folder(out)
+    check_run_folder(out, resume=resume)
     source = ManifestSource(
         str(train),
         None if images is None else str(images),
@@ -154,7 +170,14 @@ def run_training(
         learning_rate=learning_rate,
     )
     # Not before everything else is right: a mistake must not leave an empty folder.
-    folder = make_run_folder(out, beside=runs)
+    folder = make_run_folder(out, beside=runs, resume=resume)
+    if resume:
+        found = has_backup(folder)
+        output.say(
+            f"Going on from the backup in {folder}."
+            if found
+            else f"There is no backup in {folder} to go on from: starting at the beginning."
+        )
     validated = "" if val_set is None else f", validated on {len(val_set.loader.manifest)}"
     output.say(
         f"Training {network.name} ({network.count_params():,} weights) on "
@@ -170,10 +193,15 @@ def run_training(
                 epochs=epochs,
                 out=folder,
                 source=source,
+                backup_every=backup_every,
                 report=lambda progress: _show(line, progress),
             )
         except BaseException as error:
             remove_unfinished_run(folder)
+            if isinstance(error, KeyboardInterrupt) and has_backup(folder):
+                output.say(
+                    f"The same command with --out {folder} --resume goes on from the last backup."
+                )
             if not isinstance(error, ValueError) or isinstance(error, InfeedError):
                 raise
             # All settings were checked before: this is between the model and its data.
@@ -187,6 +215,21 @@ def finish_training(output: Output, summary: TrainingSummary, out: Path) -> None
     fields.pop("bad")
     fields |= fields.pop("metrics")
     output.result(_in_words(summary, out), {**fields, "out": str(out)})
+
+
+def _is_finished(output: Output, out: Path, epochs: int) -> bool:
+    """Whether the run in `out` has nothing left to train; then its result is told again."""
+    from infeed.trainers.run_folder import finished_run
+
+    run = finished_run(out)
+    if run is None or run["epochs"] < epochs:
+        return False
+    done = count(run["epochs"], "epoch")
+    output.result(
+        f"The run in {out} is finished: it has trained {done}. Pass more --epochs to train on.",
+        {**run, **run.get("metrics", {}), "out": str(out)},
+    )
+    return True
 
 
 def _dataset(source: Path, images: Path | None, options: dict[str, Any]) -> ImageDataset:
@@ -242,8 +285,11 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
     took = duration(summary.seconds)
     speed = f"{summary.images_per_second:,.0f} images/s"
     waiting = f"waiting for data {summary.data_wait_fraction:.1%} of the time"
+    trained = f"{count(summary.epochs, 'epoch')}, {summary.images_seen:,} images"
+    if summary.resumed_at:
+        took += f" since step {summary.resumed_at:,}, where it was resumed"
     lines = [
-        f"Trained {count(summary.epochs, 'epoch')}, {summary.images_seen:,} images in {took}.",
+        f"Trained {trained} in {took}.",
         f"Speed: {speed}, {waiting}.",
         f"At the end: {metrics}.",
     ]

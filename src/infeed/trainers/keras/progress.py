@@ -107,6 +107,8 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._metrics: dict[str, float] = {}
         self._epoch = 0
         self._step = 0
+        self._steps = 1
+        self._first_step: int | None = None  # of this epoch: after an interruption not 0
         self._told = 0.0
         self._mark: tuple[float, int, float] | None = None  # where this epoch's tally began
         self._tally = Tally()
@@ -115,7 +117,9 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._served = (0, 0)  # images and batches, when this part of the training began
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._epoch, self._step = epoch, 0
+        # Not the data set's length: after an interruption that is the rest of the epoch.
+        self._epoch, self._step, self._first_step = epoch, 0, None
+        self._steps = int(self.params["steps"])
         self._metrics = {}
         self._begin = time.perf_counter()
         self._tally = Tally()
@@ -124,7 +128,9 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._served = (self._dataset.images_served, self._dataset.batches_served)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        if self._mark is None and batch:
+        if self._first_step is None:
+            self._first_step = batch
+        elif self._mark is None:
             self._mark = self._now()
         self._step = batch
         self._measure()
@@ -143,7 +149,7 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._end_training_part()
         self._epoch_seconds.append(time.perf_counter() - self._begin)
         self._metrics = dict(logs or {})
-        self._step = len(self._dataset)
+        self._step = self._steps
         self._tell(is_epoch_end=True)
 
     def _now(self) -> tuple[float, int, float]:
@@ -176,7 +182,7 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
 
     def _tell(self, *, is_epoch_end: bool) -> None:
         self._told = time.perf_counter()
-        steps = len(self._dataset)
+        steps = self._steps
         epochs = self.params.get("epochs", 1)
         self._report(
             Progress(
@@ -194,7 +200,9 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
 
     def _seconds_left(self, epochs: int, steps: int, *, is_epoch_end: bool) -> float | None:
         to_come = epochs - self._epoch - 1
-        done = 1.0 if is_epoch_end else self._step / max(steps, 1)
+        first = self._first_step or 0
+        done = 1.0 if is_epoch_end else (self._step - first) / max(steps, 1)
+        left = 0.0 if is_epoch_end else (steps - self._step) / max(steps, 1)
         elapsed = time.perf_counter() - self._begin
         if self._epoch_seconds:
             # The last epoch rather than their mean: the first one compiled and filled caches.
@@ -203,4 +211,4 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             whole = elapsed / done
         else:
             return None
-        return max(0.0, whole * to_come + (0.0 if is_epoch_end else whole - elapsed))
+        return whole * (to_come + left)

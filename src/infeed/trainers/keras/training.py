@@ -10,18 +10,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infeed.loader import Loader
+from infeed.order import Cursor
 from infeed.stream import BadImage
+from infeed.trainers.keras.backup import BackupAndRestore
 from infeed.trainers.keras.dataset import ImageDataset
+from infeed.trainers.keras.epoch_log import EpochLog
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.keras.progress import Progress, ProgressCallback
 from infeed.trainers.resources import peak_rss_mb
 from infeed.trainers.run_data import ManifestSource, RunData
 from infeed.trainers.run_folder import (
+    BACKUP_FOLDER,
     CLASSES_FILE,
     LOG_FILE,
     MODEL_FILE,
     RECIPE_FILE,
     RUN_FILE,
+    has_backup,
 )
 from infeed.trainers.whole_file import write_json, write_whole
 from infeed.version import __version__
@@ -32,10 +38,12 @@ class TrainingSummary:
     """What a run did.
 
     Attributes:
-        epochs: epochs trained.
+        epochs: epochs trained; like all counts that follow, of the whole run, however often it
+            was interrupted.
         steps: steps trained, over all epochs.
         images_seen: images trained, over all epochs.
-        seconds: wall time of the whole run, validation and compilation included.
+        resumed_at: how many of these steps were trained before this call, which went on there.
+        seconds: wall time of this call, validation and compilation included.
         images_per_second: training speed from the end of the first step on, without
             validation.
         data_wait_fraction: the share of that time in which training waited for data.
@@ -49,6 +57,7 @@ class TrainingSummary:
     epochs: int
     steps: int
     images_seen: int
+    resumed_at: int
     seconds: float
     images_per_second: float
     data_wait_fraction: float
@@ -66,6 +75,7 @@ def train_model(
     epochs: int,
     out: Path,
     source: ManifestSource | None = None,
+    backup_every: int | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainingSummary:
     """Trains a compiled model and writes the run into the folder `out`.
@@ -73,33 +83,40 @@ def train_model(
     From the beginning `out` holds what the run is fed with (`data.json`), so that any batch of it
     can be made again. After every epoch it holds the model of that epoch (`model.keras`), its
     class names (`class_names.json`), the form of its images (`recipe.json`), the metrics of each
-    epoch (`log.csv`) and, at the end, the summary (`run.json`).
+    epoch (`log.csv`), the state of the training (`backup/`) and, at the end, the summary
+    (`run.json`).
+
+    If `out` holds a backup, training goes on from there: model and data sets must be made as they
+    were then.
 
     Args:
         model: a compiled `keras.Model` over batches of `train`.
         train: the training data; closed at the end.
         validation: the whole set is evaluated after each epoch; closed at the end.
-        epochs: from 1.
+        epochs: from 1; of the whole run.
         out: a folder; must exist, and hold no other run.
         source: where the manifest of `train` comes from; None, for one that was made in memory,
             leaves `data.json` out.
+        backup_every: back up also after so many steps, not only after every epoch.
         report: told of progress, a few times a second.
 
     Raises:
+        ResumeError: `out` holds a backup that cannot be continued so; names what differs.
         TooManyBadImagesError: more bad images than the data sets allow.
         OSError: `out` cannot be written.
     """
     begin = time.perf_counter()
-    write_json(out / CLASSES_FILE, train.class_names)
-    write_json(out / RECIPE_FILE, train.loader.recipe.to_json())
-    if source is not None:
-        RunData.of(train.loader, source, steps_per_epoch=len(train)).write(out)
-    log = keras.callbacks.CSVLogger(str(out / LOG_FILE))
+    if not has_backup(out):
+        write_json(out / CLASSES_FILE, train.class_names)
+        write_json(out / RECIPE_FILE, train.loader.recipe.to_json())
+        if source is not None:
+            RunData.of(train.loader, source, steps_per_epoch=len(train)).write(out)
     progress = ProgressCallback(train, report)
+    backup = BackupAndRestore(
+        out / BACKUP_FOLDER, backup_every or "epoch", delete_checkpoint=False, dataset=train
+    )
     history: dict[str, list[float]] = {}
     with contextlib.ExitStack() as closing:
-        # Keras leaves its file open when `fit` ends in an exception.
-        closing.callback(log.on_train_end)
         closing.enter_context(train)
         if validation is not None:
             closing.enter_context(validation)
@@ -109,8 +126,9 @@ def train_model(
             epochs=epochs,
             verbose=0,
             callbacks=[
-                log,
+                EpochLog(out / LOG_FILE),
                 _SaveEveryEpoch(out / MODEL_FILE),
+                backup,
                 # Last, so that it has seen everything when it tells.
                 progress,
             ],
@@ -119,8 +137,9 @@ def train_model(
     sets = [train] if validation is None else [train, validation]
     summary = TrainingSummary(
         epochs=epochs,
-        steps=progress.steps,
-        images_seen=progress.images,
+        steps=backup.resumed_at + progress.steps,
+        images_seen=_samples_before(train.loader, train.cursor),
+        resumed_at=backup.resumed_at,
         seconds=seconds,
         # A run of one step has nothing behind the step that compiles.
         images_per_second=progress.total.images_per_second or progress.images / seconds,
@@ -149,6 +168,13 @@ def seed_everything(seed: int) -> None:
     """Seeds the framework's own randomness: initial weights, dropout."""
     # Keras takes 32 bits.
     keras.utils.set_random_seed(seed % 2**32)
+
+
+def _samples_before(loader: Loader, cursor: Cursor) -> int:
+    """How many samples a run over all shards has trained when it has come to a place."""
+    sampler, n = loader.sampler, len(loader.manifest)
+    dropped = n % sampler.global_batch_size if sampler.remainder == "drop" else 0
+    return cursor.epoch * (n - dropped) + cursor.sample
 
 
 class _SaveEveryEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
