@@ -43,6 +43,16 @@ def test_random_access_outside_an_epoch_is_the_batch_that_the_epoch_delivers(dat
             assert np.array_equal(one, other)
 
 
+def test_in_a_pass_pytorch_gets_tensors_and_everything_else_is_arrays(dataset, pictures):
+    dataset.on_epoch_begin()
+    inside = dataset[0]
+    dataset.close()
+    outside, looped = dataset[0], next(iter(dataset))
+    forms = {type(part).__name__ for part in inside}
+    assert forms == {"Tensor" if pictures.BACKEND == "torch" else "ndarray"}
+    assert {type(part) for part in (*outside, *looped)} == {np.ndarray}
+
+
 def test_random_access_counts_from_the_end_for_negative_numbers_and_has_ends(dataset):
     assert np.array_equal(dataset[-1][0], dataset[5][0])
     for outside in (6, -7):
