@@ -39,8 +39,7 @@ check: $(VENV)/check  ## Lint, format, types, and the rules of the house
 test-backends: $(BACKENDS_VENV)/installed  ## What trainers see, on TensorFlow and PyTorch too
 	KERAS_BACKEND=tensorflow $(BACKENDS) -m pytest tests/trainers -m "not slow"
 	KERAS_BACKEND=torch $(BACKENDS) -m pytest tests/trainers -m "not slow"
-	KERAS_BACKEND=jax $(BACKENDS) -m pytest tests/trainers/test_trainers_tf_data.py \
-		tests/trainers/test_trainers_torch_loader.py
+	KERAS_BACKEND=jax $(BACKENDS) -m pytest tests/trainers -k "tf_data or torch_loader or fast_paths"
 
 torture: $(VENV)/check  ## The slow and the destructive tests
 	$(BIN)/python -m pytest -m slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from infeed import Cursor, ImageDataset, LoaderClosedError, Recipe, TooManyBadImagesError
+from infeed import ImageDataset, LoaderClosedError, Recipe
 
 tf = pytest.importorskip("tensorflow", reason="`make test-backends` installs it")
 
@@ -29,14 +29,6 @@ def fitted(pictures, data, model=None, **arguments):
 
 def records(epochs):
     return [sorted(position for batch in epoch for position in batch) for epoch in epochs]
-
-
-def test_each_iteration_is_the_next_epoch(pictures):
-    with ImageDataset(pictures.loader(22)) as dataset:
-        data = dataset.as_tf_dataset()
-        iterations = [positions(pictures, data) for _ in range(3)]
-        assert dataset.epoch == 3
-    assert iterations == pictures.epochs(dataset.loader, range(3))
 
 
 def test_the_cardinality_is_the_length_also_behind_further_stages(pictures):
@@ -78,20 +70,6 @@ def test_nothing_is_read_before_it_is_iterated(pictures):
     assert loader.meter.read().images == 0
 
 
-def test_it_knows_its_data_set(pictures):
-    with ImageDataset(pictures.loader(22)) as dataset:
-        assert dataset.as_tf_dataset().infeed_dataset is dataset
-
-
-def test_after_a_seek_comes_the_rest_of_the_epoch_and_then_whole_ones(pictures):
-    with ImageDataset(pictures.loader(22)) as dataset:
-        data = dataset.as_tf_dataset()
-        dataset.seek(Cursor(1, 16))
-        iterations = [positions(pictures, data) for _ in range(3)]
-    one, two, three = pictures.epochs(dataset.loader, range(1, 4))
-    assert iterations == [one[4:], two, three]
-
-
 def test_an_iteration_that_is_left_early_counts_as_an_epoch(pictures):
     with ImageDataset(pictures.loader(51)) as dataset:
         data = dataset.as_tf_dataset()
@@ -111,58 +89,8 @@ def test_two_iterations_at_once_are_refused(pictures):
             next(first)
 
 
-@pytest.mark.parametrize("class_weight", [None, {0: 1.0, 1: 2.0}])
-def test_fit_trains_every_epoch_whole_and_in_order(pictures, class_weight):
+def test_fit_takes_class_weights(pictures):
     loader = pictures.loader(40)
     with ImageDataset(loader) as dataset:
-        data = dataset.as_tf_dataset()
-        trained = fitted(pictures, data, epochs=3, class_weight=class_weight)
-    assert trained == records(pictures.epochs(loader, range(3)))
-
-
-def test_epochs_of_steps_per_epoch_go_on_through_the_data(pictures):
-    loader = pictures.loader(48)
-    with ImageDataset(loader) as dataset:
-        trained = fitted(pictures, dataset.as_tf_dataset(), epochs=6, steps_per_epoch=4)
-    stream = [batch for epoch in pictures.epochs(loader, range(2)) for batch in epoch]
-    assert trained == records([stream[4 * epoch : 4 * epoch + 4] for epoch in range(6)])
-
-
-@pytest.mark.filterwarnings("ignore:Your input ran out of data")
-def test_fit_goes_on_from_a_place_that_a_callback_seeks(pictures):
-    import keras
-
-    loader = pictures.loader(40)
-
-    class Seek(keras.callbacks.Callback):
-        def on_train_begin(self, logs=None):
-            dataset.seek(Cursor(1, 12))
-
-    with ImageDataset(loader) as dataset:
-        trained = fitted(pictures, dataset.as_tf_dataset(), epochs=3, callbacks=[Seek()])
-    one, two, three = pictures.epochs(loader, range(1, 4))
-    assert trained == records([one[3:], two, three])
-
-
-def test_validation_and_evaluate_take_the_whole_set_each_time(pictures):
-    with (
-        ImageDataset(pictures.loader(40)) as train,
-        ImageDataset(pictures.loader(22, sampling="sequential")) as validation,
-    ):
-        data = validation.as_tf_dataset()
-        model = pictures.model()
-        losses = model.fit(
-            train.as_tf_dataset(), validation_data=data, epochs=2, verbose=0, shuffle=False
-        ).history["val_loss"]
-        assert losses[-1] == pytest.approx(model.evaluate(data, verbose=0), rel=1e-5)
-        grey = pictures.grey_model().predict(data, verbose=0)
-    assert (grey[:, 0] / pictures.STEP).tolist() == pytest.approx(list(range(22)))
-
-
-def test_errors_come_out_of_the_block_around_fit_with_their_type(pictures):
-    loader = pictures.loader(22, bad=(1, 2, 3), max_bad=1)
-    with (
-        pytest.raises(TooManyBadImagesError, match=r"[23] bad images, and max_bad allows 1"),
-        ImageDataset(loader) as dataset,
-    ):
-        fitted(pictures, dataset.as_tf_dataset())
+        trained = fitted(pictures, dataset.as_tf_dataset(), epochs=2, class_weight={0: 1.0, 1: 2.0})
+    assert trained == records(pictures.epochs(loader, range(2)))
