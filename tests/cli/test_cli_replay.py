@@ -186,10 +186,10 @@ def test_what_is_no_run_is_told_from_an_old_run(run, infeed):
 
 @pytest.mark.parametrize(
     ("out", "text"),
-    [("no/sheet.html", "no is no folder. Make it"), ("pipe", "pipe is no plain file")],
+    [("no/sheet.html", "no is no folder. Make it"), ("pipe.html", "pipe.html is no plain file")],
 )
 def test_a_page_that_cannot_be_written_is_refused_at_once(run, infeed, out, text):
-    os.mkfifo(infeed.folder / "pipe")
+    os.mkfifo(infeed.folder / "pipe.html")
     refused(infeed("replay", run.folder / "run", "--step", "1", "-o", out), 1, text)
 
 

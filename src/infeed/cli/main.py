@@ -17,7 +17,8 @@ from infeed.cli.exits import DATA_PROBLEM, FAILED, INTERRUPTED, USAGE
 from infeed.cli.output import as_options
 from infeed.cli.replay import replay
 from infeed.cli.train import train
-from infeed.errors import InfeedError
+from infeed.errors import InfeedError, ResumeError
+from infeed.report.printable import printable
 from infeed.version import __version__
 
 
@@ -71,6 +72,8 @@ def run(arguments: list[str]) -> int:
         # again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except ResumeError as error:
+        return _failed(error, USAGE, debug=debug)
     except InfeedError as error:
         return _failed(error, DATA_PROBLEM, debug=debug)
     except ValueError as error:
@@ -91,7 +94,9 @@ def _failed(error: Exception, code: int, *, debug: bool) -> int:
     if isinstance(error, OSError) and error.strerror:
         text = ": ".join(filter(None, (error.filename, error.strerror)))
     lines = [text, *getattr(error, "__notes__", [])]
-    print("infeed: " + as_options("\n".join(lines)), file=sys.stderr)
+    # Names in it may hold what steers a terminal; the lines are ours.
+    shown = "\n".join(map(printable, as_options("\n".join(lines)).split("\n")))
+    print("infeed: " + shown, file=sys.stderr)
     return code
 
 

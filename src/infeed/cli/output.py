@@ -75,6 +75,8 @@ def as_options(text: str) -> str:
     'Pass --image-column <column name>, or --duplicates drop.'
     >>> as_options("Write it, remove the row, or pass label_mode=None.")
     'Write it, remove the row.'
+    >>> as_options("  seed: saved 7, now 8 (without seed=... another one is drawn each time)")
+    '  --seed: saved 7, now 8'
     """
     # No command does without labels.
     text = re.sub(
@@ -84,6 +86,10 @@ def as_options(text: str) -> str:
         text,
     )
     text = text.replace("outside=True to LocalStorage", "--outside")
+    text = text.replace(" (without seed=... another one is drawn each time)", "")
+    text = re.sub(r"another backup(_dir| folder)", "another --out", text)
+    text = re.sub(r"^  (seed|batch)(_size)?: saved", r"  --\1: saved", text, flags=re.MULTILINE)
+    text = re.sub(r"^  recipe\.(height|width): saved", "  --size: saved", text, flags=re.MULTILINE)
     text = re.sub(r'duplicates="(\w+)"', r"--duplicates \1", text)
     text = re.sub(r"\b(image_column|label_column|images|threads)=", _as_option, text)
     return re.sub(r"(pass a larger )max_bad", r"\1--max-bad", text)

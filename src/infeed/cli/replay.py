@@ -20,14 +20,20 @@ if TYPE_CHECKING:
     from infeed.trainers.run_data import RunData
 
 
+# Far beyond any run, and far below where the arithmetic of the order ends.
+LARGEST = 10**12
+
+
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--step",
-    type=click.IntRange(1),
+    type=click.IntRange(1, LARGEST),
     help="Step of the whole run, from 1: model.optimizer.iterations after it.",
 )
-@click.option("--epoch", type=click.IntRange(1), help="With --batch: as Keras prints it, from 1.")
+@click.option(
+    "--epoch", type=click.IntRange(1, LARGEST), help="With --batch: as Keras prints it, from 1."
+)
 @click.option("--batch", type=click.IntRange(1), help="With --epoch: as Keras prints it, from 1.")
 @click.option(
     "-o",
@@ -128,7 +134,9 @@ def replay(
 
 
 def _check_page(out: Path) -> None:
-    """Refuses, before any work is done, a page that cannot be written."""
+    """Refuses, before any work is done, a page that cannot be written, or is none."""
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"-o must name an HTML page, such as sheet.html, got {str(out)!r}")
     if not out.parent.is_dir():
         raise FileNotFoundError(
             f"{out} cannot be written: {out.parent} is no folder. Make it, or pass another -o."

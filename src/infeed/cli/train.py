@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from infeed.trainers.keras.progress import Progress
     from infeed.trainers.keras.training import TrainingSummary
 
+# In the summary of a run, but not in the JSON of the command; `metrics` are on its first level.
+_ABOUT_A_RUN = ("infeed", "keras", "backend", "sampler", "bad", "metrics")
+
 
 @click.command()
 @click.argument("train", type=click.Path(exists=True, path_type=Path))
@@ -41,7 +44,11 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(1), default=10, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of order and weights.")
 @click.option(
-    "--learning-rate", type=click.FloatRange(0, min_open=True), default=1e-3, show_default=True
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="To begin with; a resumed run has that of its backup.",
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder for the run [run-1, run-2, ...]."
@@ -94,10 +101,11 @@ def train(
     After an interruption, the same command with --resume goes on with the very next step.
     """
     output = Output(as_json=as_json, quiet=quiet)
-    if options["resume"] and out is None:
-        raise click.UsageError("--resume needs to know which run: pass its --out")
-    if options["resume"] and out is not None and _is_finished(output, out, options["epochs"]):
-        return
+    if options["resume"]:
+        if out is None:
+            raise click.UsageError("--resume needs to know which run: pass its --out")
+        if _is_finished(output, out, options["epochs"]):
+            return
     finish_training(output, *run_training(output, train, val, out, **options))
 
 
@@ -132,12 +140,14 @@ def run_training(
     from infeed.trainers.run_folder import (
         check_run_folder,
         has_backup,
+        is_run,
         make_run_folder,
         read_class_names,
         remove_unfinished_run,
     )
 
     check_run_folder(out, resume=resume)
+    is_there = out is not None and is_run(out)
     source = ManifestSource(
         str(train),
         None if images is None else str(images),
@@ -171,21 +181,18 @@ def run_training(
     )
     # Not before everything else is right: a mistake must not leave an empty folder.
     folder = make_run_folder(out, beside=runs, resume=resume)
-    if resume:
-        found = has_backup(folder)
+    try:
+        if resume and has_backup(folder):
+            output.say(f"Resuming the run in {folder}.")
+        elif resume:
+            output.say(f"There is no backup in {folder}: starting at the beginning.")
+        validated = "" if val_set is None else f", validated on {len(val_set.loader.manifest)}"
         output.say(
-            f"Going on from the backup in {folder}."
-            if found
-            else f"There is no backup in {folder} to go on from: starting at the beginning."
+            f"Training {network.name} ({network.count_params():,} weights) on "
+            f"{len(train_set.loader.manifest):,} images of {train_set.num_classes} classes"
+            f"{validated}; {backend}, {train_set.loader.threads} decoding threads, into {folder}"
         )
-    validated = "" if val_set is None else f", validated on {len(val_set.loader.manifest)}"
-    output.say(
-        f"Training {network.name} ({network.count_params():,} weights) on "
-        f"{len(train_set.loader.manifest):,} images of {train_set.num_classes} classes{validated}; "
-        f"{backend}, {train_set.loader.threads} decoding threads, into {folder}"
-    )
-    with ProgressLine(output) as line:
-        try:
+        with ProgressLine(output) as line:
             summary = train_model(
                 network,
                 train_set,
@@ -196,38 +203,47 @@ def run_training(
                 backup_every=backup_every,
                 report=lambda progress: _show(line, progress),
             )
-        except BaseException as error:
+    except BaseException as error:
+        if not is_there:
             remove_unfinished_run(folder)
-            if isinstance(error, KeyboardInterrupt) and has_backup(folder):
-                output.say(
-                    f"The same command with --out {folder} --resume goes on from the last backup."
-                )
-            if not isinstance(error, ValueError) or isinstance(error, InfeedError):
-                raise
-            # All settings were checked before: this is between the model and its data.
-            raise RuntimeError(f"{network.name} could not be trained: {error}") from error
+        if isinstance(error, KeyboardInterrupt) and has_backup(folder):
+            output.say(f"The same command with --out {folder} --resume goes on from there.")
+        if not isinstance(error, ValueError) or isinstance(error, InfeedError):
+            raise
+        # All settings were checked before: this is between the model and its data.
+        raise RuntimeError(f"{network.name} could not be trained: {error}") from error
     return summary, folder
 
 
 def finish_training(output: Output, summary: TrainingSummary, out: Path) -> None:
     """Prints what a run did, and where it is."""
-    fields = asdict(summary)
-    fields.pop("bad")
-    fields |= fields.pop("metrics")
-    output.result(_in_words(summary, out), {**fields, "out": str(out)})
+    fields = {name: value for name, value in asdict(summary).items() if name not in _ABOUT_A_RUN}
+    trained = summary.steps - summary.resumed_at
+    output.result(
+        _in_words(summary, out),
+        {**fields, **summary.metrics, "trained_now": trained, "out": str(out)},
+    )
 
 
 def _is_finished(output: Output, out: Path, epochs: int) -> bool:
     """Whether the run in `out` has nothing left to train; then its result is told again."""
-    from infeed.trainers.run_folder import finished_run
+    from infeed.trainers.run_folder import check_run_folder, finished_run, has_backup
 
+    check_run_folder(out, resume=True)
     run = finished_run(out)
-    if run is None or run["epochs"] < epochs:
+    if run is None:
         return False
-    done = count(run["epochs"], "epoch")
+    done = f"The run in {out} is finished: it has trained {count(run['epochs'], 'epoch')}."
+    if run["epochs"] < epochs:
+        if has_backup(out):
+            return False
+        raise FileNotFoundError(
+            f"{done} Its backup is gone, so that it cannot be trained on. Pass another --out."
+        )
+    fields = {name: value for name, value in run.items() if name not in _ABOUT_A_RUN}
     output.result(
-        f"The run in {out} is finished: it has trained {done}. Pass more --epochs to train on.",
-        {**run, **run.get("metrics", {}), "out": str(out)},
+        f"{done} Pass more --epochs to train on.",
+        {**fields, **run["metrics"], "trained_now": 0, "out": str(out)},
     )
     return True
 

@@ -60,7 +60,10 @@ def batch_rows(loader: Loader, batch: Batch) -> tuple[BatchRow, ...]:
     manifest, quarantine = loader.manifest, loader.quarantine
     bad = {image.position: image for image in quarantine.bad}
     recovered = {image.position: image for image in quarantine.recovered}
-    planned = loader.sampler.plan(len(manifest), batch.epoch, batch.number).weights.tolist()
+    plan = loader.sampler.plan(
+        len(manifest), batch.epoch, batch.number, phase=batch.phase, members=loader.members
+    )
+    planned = plan.weights.tolist()
     rows = []
     for row, (position, source) in enumerate(
         zip(batch.positions.tolist(), batch.sources.tolist(), strict=True)

@@ -6,7 +6,9 @@ import logging
 import math
 import threading
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from infeed.errors import TooManyBadImagesError
 
@@ -112,6 +114,24 @@ class Quarantine:
         with self._lock:
             if len(self._recovered) < KEPT_EXAMPLES:
                 self._recovered.setdefault(image.position, image)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was met so far, as JSON values, for a run that goes on in another process."""
+        with self._lock:
+            return {
+                "positions": sorted(self._positions),
+                "bad": [asdict(image) for image in self._bad.values()],
+                "recovered": [asdict(image) for image in self._recovered.values()],
+            }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Counts what `state_dict` told of as met, too; logs nothing, and raises nothing."""
+        with self._lock:
+            self._positions.update(state["positions"])
+            self._bad |= {image["position"]: BadImage(**image) for image in state["bad"]}
+            self._recovered |= {
+                image["position"]: BadImage(**image) for image in state["recovered"]
+            }
 
     def summary(self) -> str:
         """The count, the reasons and five examples, as one text of several lines."""

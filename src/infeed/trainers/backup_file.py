@@ -51,15 +51,14 @@ def write_backup(path: Path, state: Mapping[str, Any], arrays: Sequence[np.ndarr
     """
 
     def write(partial: Path) -> None:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(STATE, json.dumps({**state, "dtypes": [str(a.dtype) for a in arrays]}))
-            for number, array in enumerate(arrays):
-                # Whether it will be larger than 2 GiB, zip wants to know before.
-                with archive.open(f"{number}.npy", "w", force_zip64=True) as member:
-                    # bfloat16 and its like are foreign to numpy's format: their bytes are not.
-                    plain = array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
-                    np.lib.format.write_array(member, plain, allow_pickle=False)
-            archive.comment = bytes(_CRC_DIGITS)
+        try:
+            _write_archive(partial, {**state, "dtypes": [str(a.dtype) for a in arrays]}, arrays)
+        except ValueError as error:
+            # Ctrl-C between the opening of a member and its use: ZipFile complains of the open
+            # member, over the interruption.
+            if error.__context__ is None or isinstance(error.__context__, Exception):
+                raise
+            raise error.__context__ from None
         checksum, end = _checksum(partial)
         with partial.open("r+b") as file:
             file.seek(end)
@@ -76,6 +75,8 @@ def read_backup(path: Path) -> Backup:
         ResumeError: it is damaged, or no backup.
         OSError: it cannot be read.
     """
+    if path.is_dir():
+        raise ResumeError(f"{path} is a folder, not a backup. Remove it to start anew.")
     checksum, end = _checksum(path)
     with path.open("rb") as file:
         file.seek(end)
@@ -92,6 +93,18 @@ def read_backup(path: Path) -> Backup:
                 array = np.lib.format.read_array(member, allow_pickle=False)
             arrays.append(array if str(array.dtype) == dtype else array.view(dtype))
     return Backup(state, arrays)
+
+
+def _write_archive(path: Path, state: dict[str, Any], arrays: Sequence[np.ndarray]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(STATE, json.dumps(state))
+        for number, array in enumerate(arrays):
+            # Whether it will be larger than 2 GiB, zip wants to know before.
+            with archive.open(f"{number}.npy", "w", force_zip64=True) as member:
+                # bfloat16 and its like are foreign to numpy's format: their bytes are not.
+                plain = array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
+                np.lib.format.write_array(member, plain, allow_pickle=False)
+        archive.comment = bytes(_CRC_DIGITS)
 
 
 def _checksum(path: Path) -> tuple[bytes, int]:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, final, get_args
 
 from infeed.errors import ManifestError
 from infeed.loader import Loader, OnBadImage
@@ -47,6 +47,9 @@ class ManifestSource:
     outside: bool = False
 
     def __post_init__(self) -> None:
+        if not self.path:
+            raise ValueError("ManifestSource.path must name a file or a folder, got ''")
+        _check_choice("ManifestSource.duplicates", self.duplicates, get_args(Duplicates))
         # A run is often looked at from another working folder than it was trained in.
         object.__setattr__(self, "path", _absolute(self.path))
         if self.images is not None:
@@ -93,6 +96,16 @@ class RunData:
     sampler: Sampler
     steps_per_epoch: int
 
+    def __post_init__(self) -> None:
+        for name, least in (("records", 0), ("steps_per_epoch", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(
+                    f"RunData.{name} must be a whole number, at least {least}, got {value!r}"
+                )
+        _check_choice("RunData.label_mode", self.label_mode, (*get_args(LabelMode), None))
+        _check_choice("RunData.on_bad_image", self.on_bad_image, get_args(OnBadImage))
+
     @classmethod
     def of(cls, loader: Loader, source: ManifestSource, *, steps_per_epoch: int) -> RunData:
         """What a run with this loader is fed with, its manifest being that of `source`."""
@@ -127,7 +140,7 @@ class RunData:
                 duplicates=source.duplicates,
             )
         except ManifestError as error:
-            error.add_note(f"The run had read {self.records} records from {source.path!r}.")
+            error.add_note(f"The run had read {self.records} records from its manifest.")
             raise
         if manifest.fingerprint() != self.fingerprint:
             raise ManifestError(
@@ -198,6 +211,11 @@ class RunData:
         except ValueError as error:
             error.add_note(f"This stands in {path}.")
             raise
+
+
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {list(choices)}, got {value!r}")
 
 
 def _absolute(path: str) -> str:

@@ -1,15 +1,24 @@
-"""The folder of a run: made fresh, never one that holds something; and the class names in it."""
+"""The folder of a run: a fresh one, or that of a run to go on with; and the class names in it."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from infeed.trainers.backup_file import BACKUP_FILE, PREVIOUS_FILE
-from infeed.trainers.whole_file import PARTIAL
+from infeed.trainers.whole_file import remove_partial_files
+
+if sys.platform != "win32":
+    import fcntl
+
+logger = logging.getLogger(__name__)
 
 MODEL_FILE = "model.keras"
 CLASSES_FILE = "class_names.json"
@@ -22,7 +31,7 @@ RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, DATA_FILE, LOG_FILE, RUN_FIL
 
 
 def make_run_folder(out: Path | None, *, beside: Path = Path(), resume: bool = False) -> Path:
-    """A new, empty folder for a run.
+    """The folder for a run: a new, empty one, or that of a run to go on with.
 
     Args:
         out: the folder to use; it may exist if it is empty. None takes the first free one of
@@ -31,12 +40,17 @@ def make_run_folder(out: Path | None, *, beside: Path = Path(), resume: bool = F
         resume: `out` may hold a run already.
 
     Raises:
-        FileExistsError: `out` holds something already, which is not touched.
+        FileExistsError: `out` holds something that is not to be touched.
         OSError: the folder cannot be made.
     """
     check_run_folder(out, resume=resume)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"{out} cannot be made: {error.strerror or error}. Pass another --out."
+            ) from error
         return out
     for number in itertools.count(1):
         folder = beside / f"run-{number}"
@@ -49,10 +63,10 @@ def make_run_folder(out: Path | None, *, beside: Path = Path(), resume: bool = F
 
 
 def check_run_folder(out: Path | None, *, resume: bool = False) -> None:
-    """Refuses, before any work is done, a folder that cannot hold a new run.
+    """Refuses, before any work is done, a folder that is not for this run.
 
     Args:
-        resume: a folder that holds a run, and nothing else, will do, too.
+        resume: a folder that holds a run will do, too, whatever else lies in it.
 
     Raises:
         FileExistsError: `out` is a file, or holds something already.
@@ -62,20 +76,51 @@ def check_run_folder(out: Path | None, *, resume: bool = False) -> None:
     for folder in (out, *out.parents):
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(f"{folder} is a file, not a folder. Pass another --out.")
-    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    if not names:
+    if not out.is_dir() or not any(out.iterdir()) or (resume and is_run(out)):
         return
-    foreign = [name for name in names if not _is_of_a_run(name)]
-    if foreign and resume:
+    if resume:
         raise FileExistsError(
-            f"{out} holds something that is not of a run: {foreign[0]!r}. Pass the --out of the "
-            "run to resume, or remove it first."
+            f"{out} holds something, but no run of infeed: no {DATA_FILE} that infeed wrote, and "
+            "no backup. Pass the --out of the run to resume."
         )
-    if not resume:
-        cure = "Pass another --out, or remove it first."
-        if not foreign:
-            cure = f"Add --resume to go on with the run in it. {cure}"
-        raise FileExistsError(f"{out} holds something already. {cure}")
+    cure = "Pass another --out, or remove it first."
+    if is_run(out):
+        cure = f"Add --resume to go on with the run in it. {cure}"
+    raise FileExistsError(f"{out} holds something already. {cure}")
+
+
+def is_run(folder: Path) -> bool:
+    """Whether infeed has trained into a folder: it wrote what the run is fed with, or a backup."""
+    try:
+        data = json.loads((folder / DATA_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return has_backup(folder)
+    return has_backup(folder) or (isinstance(data, dict) and "data_version" in data)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training into the same folder; the lock dies with this process.
+
+    Raises:
+        BlockingIOError: another process is training into it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"Another process is training into {folder}. Wait for it, or pass another --out."
+            ) from None
+        except OSError:  # a file system without locks
+            logger.debug("%s cannot be locked", folder)
+        yield
+    finally:
+        os.close(handle)
 
 
 def has_backup(folder: Path) -> bool:
@@ -97,25 +142,21 @@ def finished_run(folder: Path) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise ValueError(f"{path} is damaged, it is not JSON: {error}") from None
-    if not isinstance(summary, dict) or not isinstance(summary.get("epochs"), int):
-        raise ValueError(f"{path} is not the summary of a run: it tells no number of epochs.")
-    return summary
+    is_summary = isinstance(summary, dict) and isinstance(summary.get("metrics"), dict)
+    if not is_summary or not isinstance(summary.get("epochs"), int):
+        raise ValueError(f"{path} is not the summary of a run: it tells no epochs, or no metrics.")
+    return dict(summary)
 
 
 def remove_unfinished_run(folder: Path) -> None:
-    """Removes a run's folder if it holds neither model nor backup: only our files, if any."""
+    """Removes a new run's folder if it holds neither model nor backup: only our files, if any."""
     if (folder / MODEL_FILE).exists() or has_backup(folder):
         return
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # there is none, or it holds something
-        (folder / BACKUP_FOLDER).rmdir()
+    remove_partial_files(folder)
     with contextlib.suppress(OSError):  # it holds something of somebody else's
         folder.rmdir()
-
-
-def _is_of_a_run(name: str) -> bool:
-    return name in (*RUN_FILES, BACKUP_FOLDER) or name.startswith(PARTIAL)
 
 
 def read_class_names(path: Path) -> list[str | int]:

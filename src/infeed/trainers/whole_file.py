@@ -61,7 +61,8 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
             "choose another folder."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where nothing can be written, nothing is there
+            partial.unlink(missing_ok=True)
 
 
 def remove_partial_files(folder: Path) -> None:

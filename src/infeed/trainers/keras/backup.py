@@ -100,7 +100,11 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._fit = FitCall()
         self._data = self._dataset()
         self._data.settle()
-        self._identity = self._data.loader.identity()
+        self._identity = {
+            **self._data.loader.identity(),
+            # Another one draws other random numbers, and rounds otherwise.
+            "backend": keras.backend.backend(),
+        }
         # With steps_per_epoch, epochs of Keras are cuts of those of the data set.
         self._is_cut = self._fit.steps_per_epoch is not None
         self._steps = self._fit.steps_per_epoch or self._data.steps_per_epoch
@@ -248,6 +252,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         if not (model.built and training_state.has_metrics(model, state["variables"])):
             training_state.build(model, self._data[0])
         self._restore_variables(backup, metrics=False)
+        self._data.loader.quarantine.load_state_dict(state["bad_images"])
         model._initial_epoch = state["epoch"]
         self._data.seek(Cursor.from_json(state["cursor"]))
         # With another number of shards the rest may be more or fewer steps.
@@ -296,7 +301,6 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             "format_version": FORMAT_VERSION,
             "infeed": __version__,
             "keras": keras.__version__,
-            "backend": keras.backend.backend(),
             "identity": self._identity,
             "global_batch_size": sampler.global_batch_size,
             "cursor": sampler.advance(n, self._start, trained).to_json(),
@@ -304,6 +308,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             "batch": batch,
             "trained": self.resumed_at + trained,
             "is_in_epoch": is_in_epoch,
+            "bad_images": self._data.loader.quarantine.state_dict(),
             "variables": variables,
             "callbacks": callback_state.captured(self._others(), arrays),
         }
@@ -313,7 +318,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
                 self._path.replace(self.backup_dir / PREVIOUS_FILE)
             write_backup(self._path, state, arrays)
         except OSError as error:
-            logger.warning("No backup at step %d of epoch %d: %s", batch, epoch, error)
+            logger.warning("No backup after step %d of the run: %s", state["trained"], error)
 
     def _delete(self) -> None:
         for name in (BACKUP_FILE, PREVIOUS_FILE):

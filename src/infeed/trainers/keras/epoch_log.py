@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.whole_file import write_text
+
+logger = logging.getLogger(__name__)
 
 
 class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -31,6 +34,17 @@ class EpochLog(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no 
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.rows.append({"epoch": epoch, **(logs or {})})
+        try:
+            self._write()
+        except OSError as error:
+            # The next epoch writes this row, too.
+            logger.warning("The log lacks epoch %d: %s", epoch + 1, error)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if self.rows:
+            self._write()
+
+    def _write(self) -> None:
         names = sorted({name for row in self.rows for name in row} - {"epoch"})
         text = io.StringIO(newline="")
         table = csv.DictWriter(text, ["epoch", *names], restval="NA")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -27,10 +28,12 @@ from infeed.trainers.run_folder import (
     MODEL_FILE,
     RECIPE_FILE,
     RUN_FILE,
-    has_backup,
+    locked,
 )
-from infeed.trainers.whole_file import write_json, write_whole
+from infeed.trainers.whole_file import remove_partial_files, write_json, write_whole
 from infeed.version import __version__
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,8 @@ def train_model(
     From the beginning `out` holds what the run is fed with (`data.json`), so that any batch of it
     can be made again. After every epoch it holds the model of that epoch (`model.keras`), its
     class names (`class_names.json`), the form of its images (`recipe.json`), the metrics of each
-    epoch (`log.csv`), the state of the training (`backup/`) and, at the end, the summary
-    (`run.json`).
+    epoch (`log.csv`) and, at the end, the summary (`run.json`). When the next epoch begins, and
+    every `backup_every` steps, the state of the training is backed up (`backup/`).
 
     If `out` holds a backup, training goes on from there: model and data sets must be made as they
     were then.
@@ -94,7 +97,7 @@ def train_model(
         train: the training data; closed at the end.
         validation: the whole set is evaluated after each epoch; closed at the end.
         epochs: from 1; of the whole run.
-        out: a folder; must exist, and hold no other run.
+        out: a folder; must exist, and hold no other run than this one.
         source: where the manifest of `train` comes from; None, for one that was made in memory,
             leaves `data.json` out.
         backup_every: back up also after so many steps, not only after every epoch.
@@ -106,17 +109,13 @@ def train_model(
         OSError: `out` cannot be written.
     """
     begin = time.perf_counter()
-    if not has_backup(out):
-        write_json(out / CLASSES_FILE, train.class_names)
-        write_json(out / RECIPE_FILE, train.loader.recipe.to_json())
-        if source is not None:
-            RunData.of(train.loader, source, steps_per_epoch=len(train)).write(out)
     progress = ProgressCallback(train, report)
     backup = BackupAndRestore(
         out / BACKUP_FOLDER, backup_every or "epoch", delete_checkpoint=False, dataset=train
     )
     history: dict[str, list[float]] = {}
     with contextlib.ExitStack() as closing:
+        closing.enter_context(locked(out))
         closing.enter_context(train)
         if validation is not None:
             closing.enter_context(validation)
@@ -129,6 +128,8 @@ def train_model(
                 EpochLog(out / LOG_FILE),
                 _SaveEveryEpoch(out / MODEL_FILE),
                 backup,
+                # After the backup, which refuses what is not this run.
+                _DescribeRun(out, train, source),
                 # Last, so that it has seen everything when it tells.
                 progress,
             ],
@@ -177,14 +178,47 @@ def _samples_before(loader: Loader, cursor: Cursor) -> int:
     return cursor.epoch * (n - dropped) + cursor.sample
 
 
+class _DescribeRun(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Writes what the run is, when it begins and when it goes on."""
+
+    def __init__(self, out: Path, train: ImageDataset, source: ManifestSource | None) -> None:
+        super().__init__()
+        self._out, self._train, self._source = out, train, source
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        remove_partial_files(self._out)
+        # It tells of fewer epochs, where a run that was finished is trained on.
+        (self._out / RUN_FILE).unlink(missing_ok=True)
+        write_json(self._out / CLASSES_FILE, self._train.class_names)
+        write_json(self._out / RECIPE_FILE, self._train.loader.recipe.to_json())
+        if self._source is not None:
+            steps = self._train.steps_per_epoch
+            data = RunData.of(self._train.loader, self._source, steps_per_epoch=steps)
+            data.write(self._out)
+
+
 class _SaveEveryEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Keeps the model of the last whole epoch on disk, never half of one."""
+    """Keeps the model of the last whole epoch on disk, never half of one.
+
+    A disk that is full in between is no reason to stop; at the end it is.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self._is_saved = True
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        # Beside the final file, because os.replace is atomic within one file system only;
-        # and named .keras, because Keras chooses the format by that.
+        self._is_saved = False
+        try:
+            self._save()
+        except OSError as error:
+            logger.warning("The model of epoch %d is not saved: %s", epoch + 1, error)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        if not self._is_saved:
+            self._save()
+
+    def _save(self) -> None:
         write_whole(self._path, self.model.save)
+        self._is_saved = True
