@@ -30,18 +30,15 @@ def identity(
     label_mode: str | None,
     dtype: str,
     scale: float | None,
+    on_bad_image: str,
+    class_weights: list[float] | None,
 ) -> dict[str, Any]:
     """What `check_same` compares, under constant keys, as JSON values of less than 3 KB."""
-    sampling = sampler.to_json()["sampling"]
-    text = json.dumps(sampling)
-    if len(text) > _LONGEST_SAMPLING:
-        digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        sampling = f"weights of {len(sampling)} classes, BLAKE2b {digest}"
     return {
         "seed": sampler.seed,
         "batch_size": sampler.batch_size,
         "shards": sampler.shard.count,
-        "sampling": sampling,
+        "sampling": _shortened(sampler.to_json()["sampling"]),
         "remainder": sampler.remainder,
         "order_version": ORDER_VERSION,
         "records": len(manifest),
@@ -50,7 +47,18 @@ def identity(
         "label_mode": label_mode,
         "dtype": dtype,
         "scale": None if scale is None else float(scale),
+        "on_bad_image": on_bad_image,
+        "class_weights": _shortened(class_weights),
     }
+
+
+def _shortened(weights: Any) -> Any:
+    """The same, or where it is long a digest of it."""
+    text = json.dumps(weights)
+    if len(text) <= _LONGEST_SAMPLING:
+        return weights
+    digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return f"weights of {len(weights)} classes, BLAKE2b {digest}"
 
 
 def check_same(saved: Mapping[str, Any], current: Mapping[str, Any], what: str) -> None:

@@ -191,7 +191,8 @@ class Loader:
         return self.endless(epoch, number, phase=phase)
 
     def identity(self) -> dict[str, Any]:
-        """What the order and the pixels depend on, as JSON values under constant keys."""
+        """What order, pixels and weights depend on, as JSON values under constant keys."""
+        weights = self._stages.class_weights
         return identity(
             self.manifest,
             self.recipe,
@@ -199,6 +200,8 @@ class Loader:
             label_mode=self.label_mode,
             dtype=self.dtype,
             scale=self.scale,
+            on_bad_image=self.on_bad_image,
+            class_weights=None if weights is None else weights.tolist(),
         )
 
     def state_dict(self) -> dict[str, Any]:

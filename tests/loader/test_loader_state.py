@@ -130,6 +130,8 @@ def test_a_state_is_small_json_with_constant_keys(make_loader: MakeLoader) -> No
         "label_mode",
         "dtype",
         "scale",
+        "on_bad_image",
+        "class_weights",
     ]
 
 
@@ -144,6 +146,8 @@ def test_every_setting_that_differs_is_named_with_both_values(
         label_mode="categorical",
         dtype="float32",
         scale=0.5,
+        on_bad_image="mask",
+        class_weight={0: 2.0},
     )
     with pytest.raises(ResumeError) as caught:
         other.load_state_dict(state)
@@ -158,6 +162,8 @@ def test_every_setting_that_differs_is_named_with_both_values(
         "label_mode: saved 'int', now 'categorical'\n",
         "dtype: saved 'uint8', now 'float32'\n",
         "scale: saved None, now 0.5\n",
+        "on_bad_image: saved 'replace', now 'mask'\n",
+        "class_weights: saved None, now [2.0, 1.0, 1.0]\n",
         "Go back to the saved values, or start anew.",
     ):
         assert line in text

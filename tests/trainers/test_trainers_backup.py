@@ -211,11 +211,20 @@ def test_a_model_that_is_not_built_yet_is_resumed_too(pictures, tmp_path, whole)
         pytest.param("as_torch_loader", marks=needs("torch")),
     ],
 )
-@pytest.mark.parametrize("remainder", ["keep", "carry"])
-def test_resuming_is_exact_by_the_fast_paths(run, whole, feed, remainder):
-    arguments = {"feed": feed, "shuffle": False, "settings": {"remainder": remainder}}
+@pytest.mark.parametrize(
+    ("remainder", "steps_per_epoch", "stops"),
+    [("keep", None, (3, STEPS)), ("carry", None, (3, STEPS)), ("keep", 3, (4, 1))],
+)
+def test_resuming_is_exact_by_the_fast_paths(run, whole, feed, remainder, steps_per_epoch, stops):
+    arguments = {
+        "feed": feed,
+        "shuffle": False,
+        "settings": {"remainder": remainder},
+        "steps_per_epoch": steps_per_epoch,
+        "epochs": 4,
+    }
     expected = whole(**arguments)
-    for stop in (3, STEPS):
+    for stop in stops:
         run(stop_after=stop, **arguments)
     resumed = run(**arguments)
     assert_same_weights(resumed, expected)
@@ -417,7 +426,74 @@ def test_a_run_goes_on_with_another_number_of_shards(pictures, tmp_path, before,
     assert len(seen) + len(rest) <= 48 + after
 
 
+@pytest.mark.parametrize("stop", [3, 4])
+def test_a_rest_that_drop_leaves_out_on_more_shards_ends_its_epoch(pictures, tmp_path, stop):
+    def train(count, callbacks):
+        loader = pictures.loader(20, batch_size=4, remainder="drop", shard=infeed.Shard(0, count))
+        with pictures.LoggedDataset(loader, [], weights=True) as data:
+            backup = BackupAndRestore(tmp_path / "shared", 1)
+            with contextlib.suppress(StoppedError):
+                return pictures.model().fit(
+                    data, epochs=3, verbose=0, callbacks=[backup, *callbacks]
+                ), data.cursor
+        return None
+
+    train(1, [StopAfter(stop)])
+    history, cursor = train(3, [])  # 12 a step: 8 or 4 are left, which are dropped
+    assert history.epoch == [1, 2]
+    assert cursor == infeed.Cursor(3)
+
+
 # Refused
+
+
+class TwoOptimizers(keras.Model):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.second = keras.optimizers.Adam()
+
+    def call(self, images, training=False):
+        return self.inner(images, training=training)
+
+
+def test_a_model_with_an_optimizer_that_would_be_lost_is_refused(pictures, tmp_path):
+    model = TwoOptimizers(pictures.model())
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with (
+        pictures.LoggedDataset(pictures.loader(**SETTINGS), []) as data,
+        pytest.raises(ValueError, match=r"others \(second\), whose state would be lost"),
+    ):
+        model.fit(data, verbose=0, callbacks=[BackupAndRestore(tmp_path)])
+
+
+def test_a_callback_that_cannot_be_stored_is_refused_by_name_before_training(run):
+    class Odd(keras.callbacks.Callback):
+        def state_dict(self):
+            return {"seen": {3}}
+
+        def load_state_dict(self, state):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match=r"holds \{3\}") as caught:
+        run(callbacks=[Odd()])
+    assert caught.value.__notes__ == ["This is in what the callback Odd 1 has to remember."]
+
+
+def test_other_class_weights_of_fit_are_refused(run):
+    run(stop_after=2, class_weight={0: 1.0, 1: 2.0})
+    with pytest.raises(ResumeError, match="class_weight"):
+        run(class_weight={0: 1.0, 1: 3.0})
+
+
+def test_another_optimizer_is_refused(pictures, run, tmp_path):
+    run(stop_after=2)
+    model = pictures.model(optimizer="adamw", metrics=["accuracy"])
+    with (
+        pictures.LoggedDataset(pictures.loader(**SETTINGS), []) as data,
+        pytest.raises(ResumeError, match="optimizer: saved 'Adam', now 'AdamW'"),
+    ):
+        model.fit(data, verbose=0, callbacks=[BackupAndRestore(tmp_path / "备份")])
 
 
 @pytest.mark.parametrize(

@@ -85,13 +85,16 @@ def read_backup(path: Path) -> Backup:
                 f"{path} is damaged, or is no backup of infeed: its checksum is wrong. Remove it "
                 "to start anew."
             )
-    with zipfile.ZipFile(path) as archive:
-        state = json.loads(archive.read(STATE))
-        arrays = []
-        for number, dtype in enumerate(state.pop("dtypes")):
-            with archive.open(f"{number}.npy") as member:
-                array = np.lib.format.read_array(member, allow_pickle=False)
-            arrays.append(array if str(array.dtype) == dtype else array.view(dtype))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            state = json.loads(archive.read(STATE))
+            arrays = []
+            for number, dtype in enumerate(state.pop("dtypes")):
+                with archive.open(f"{number}.npy") as member:
+                    array = np.lib.format.read_array(member, allow_pickle=False)
+                arrays.append(array if str(array.dtype) == dtype else array.view(dtype))
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise ResumeError(f"{path} is no backup of infeed: {error}. Remove it.") from error
     return Backup(state, arrays)
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from infeed.errors import ResumeError
 from infeed.identity import check_same
@@ -83,11 +86,12 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         super().__init__()
         if not str(backup_dir):
             raise ValueError("backup_dir must name a folder, got an empty text")
-        is_count = isinstance(save_freq, int) and not isinstance(save_freq, bool)
+        is_count = isinstance(save_freq, int | np.integer) and not isinstance(save_freq, bool)
         if save_freq != "epoch" and not (is_count and save_freq > 0):
             raise ValueError(
                 f"save_freq must be 'epoch' or a number of batches from 1, got {save_freq!r}"
             )
+        self._counting = threading.Lock()
         self.backup_dir = Path(backup_dir).expanduser()
         self.save_freq = save_freq
         self.double_checkpoint = double_checkpoint
@@ -102,14 +106,18 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._data.settle()
         self._identity = {
             **self._data.loader.identity(),
+            "weights": self._data.weights,
+            "fit(class_weight)": self._fit.class_weight,
             # Another one draws other random numbers, and rounds otherwise.
             "backend": keras.backend.backend(),
+            "optimizer": type(self._model.optimizer).__name__,
         }
         # With steps_per_epoch, epochs of Keras are cuts of those of the data set.
         self._is_cut = self._fit.steps_per_epoch is not None
         self._steps = self._fit.steps_per_epoch or self._data.steps_per_epoch
         if self._is_cut:
             self._identity["steps_per_epoch"] = self._steps
+        self._check_model()
         self._epoch = 0
         self._batch = 0  # steps of this epoch that were trained
         self._offset = 0  # the step that this epoch began with
@@ -149,7 +157,8 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         # Not in order: on JAX, Keras calls from threads of its own. The last execution of
         # several steps may say more than there were.
-        self._batch = max(self._batch, min(batch + 1, self._steps))
+        with self._counting:
+            self._batch = max(self._batch, min(batch + 1, self._steps))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if self._batch < self._steps and self._model.stop_training:
@@ -166,7 +175,10 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._model._initial_epoch = None  # or the next `fit` would begin there, too
         if self._backup is not None:  # there was nothing left to train
             self._restore_callbacks(self._backup)
+            has_more = self._backup.state["is_in_epoch"] and self._backup.state["batch"]
             self._backup = None
+            if has_more:  # for fewer epochs than it has begun: it may yet go on
+                return
         if self.delete_checkpoint:
             if self._is_writer:
                 self._delete()
@@ -195,6 +207,32 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             f"{type(data).__name__}. If it is made of one, pass dataset=<the ImageDataset>; for "
             "other data take keras.callbacks.BackupAndRestore."
         )
+
+    def _check_model(self) -> None:
+        """Refuses now what could not be gone on with exactly after an interruption.
+
+        Raises:
+            ValueError: says what it is.
+        """
+        model = self._model
+        others = [
+            name
+            for name, value in vars(model).items()
+            if isinstance(value, keras.optimizers.Optimizer) and value is not model.optimizer
+        ]
+        if others:
+            raise ValueError(
+                f"BackupAndRestore keeps the optimizer that the model was compiled with, and this "
+                f"model has others ({', '.join(others)}), whose state would be lost."
+            )
+        each = getattr(model, "steps_per_execution", 1)
+        if self._is_cut and self._steps % each:
+            raise ValueError(
+                f"steps_per_epoch={self._steps} is no multiple of steps_per_execution={each}: "
+                "Keras then trains more steps than it tells. Choose a multiple."
+            )
+        # What a callback remembers must be storable: found out now, not at the first backup.
+        callback_state.captured(self._others(), [])
 
     # Reading
 
@@ -250,11 +288,16 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         check_same(saved, current, f"the backup {self._path}")
         model = self.model
         if not (model.built and training_state.has_metrics(model, state["variables"])):
-            training_state.build(model, self._data[0])
+            self._build(model)
         self._restore_variables(backup, metrics=False)
         self._data.loader.quarantine.load_state_dict(state["bad_images"])
-        model._initial_epoch = state["epoch"]
-        self._data.seek(Cursor.from_json(state["cursor"]))
+        cursor = Cursor.from_json(state["cursor"])
+        self._data.seek(cursor)
+        epoch = state["epoch"]
+        if self._data.loader.sampler.remainder != "carry" and not self._is_cut:
+            # On another number of shards "drop" may leave out what was left of the epoch.
+            epoch += self._data.cursor.epoch - cursor.epoch
+        model._initial_epoch = epoch
         # With another number of shards the rest may be more or fewer steps.
         batch = self._steps - len(self._data)
         if self._is_cut:
@@ -270,7 +313,19 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
                 f"version of Keras, {keras.__version__}, cannot be told to go on with. Resume "
                 f"with the one that it was made with, {state['keras']}."
             )
-        logger.info("Going on with step %d of epoch %d, from %s", batch, state["epoch"], self._path)
+        logger.info("Going on with step %d of epoch %d, from %s", batch, epoch, self._path)
+
+    def _build(self, model: Any) -> None:
+        """Makes what TensorFlow makes in the first step only, as far as it can be made before."""
+        try:
+            training_state.build(model, self._data[0])
+        except Exception as error:
+            # A training step of the user's own, or data that is mapped before it comes to the
+            # model: only the metrics are not there yet.
+            if not model.built:
+                error.add_note("Build the model before fit: BackupAndRestore has to fill it.")
+                raise
+            logger.debug("The metrics could not be built before training: %s", error)
 
     def _restore_variables(self, backup: Backup, *, metrics: bool) -> None:
         description = backup.state["variables"]

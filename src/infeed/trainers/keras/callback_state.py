@@ -29,8 +29,18 @@ def captured(callbacks: Iterable[Any], arrays: list[np.ndarray]) -> dict[str, An
 
     A callback of the user's own takes part if it has `state_dict()`, which returns what JSON
     and arrays hold, and `load_state_dict(state)`.
+
+    Raises:
+        TypeError: one holds something else; names callback and value.
     """
-    return {name: _pack(_state_of(callback), arrays) for name, callback in _named(callbacks)}
+    packed = {}
+    for name, callback in _named(callbacks):
+        try:
+            packed[name] = _pack(_state_of(callback), arrays)
+        except TypeError as error:
+            error.add_note(f"This is in what the callback {name} has to remember.")
+            raise
+    return packed
 
 
 def restore(callbacks: Iterable[Any], state: dict[str, Any], arrays: list[np.ndarray]) -> None:
@@ -78,7 +88,13 @@ def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
         return {"dict": {name: _pack(each, arrays) for name, each in value.items()}}
     if isinstance(value, list | tuple):
         return [_pack(each, arrays) for each in value]
-    arrays.append(np.array(keras.ops.convert_to_numpy(value)))
+    array = np.array(keras.ops.convert_to_numpy(value)) if hasattr(value, "__array__") else None
+    if array is None or array.dtype.kind in "OSU":
+        raise TypeError(
+            f"state_dict() of a callback holds {value!r:.100}, and a backup keeps numbers, texts, "
+            "arrays of numbers, and lists and dicts of them"
+        )
+    arrays.append(array)
     return {"array": len(arrays) - 1}
 
 

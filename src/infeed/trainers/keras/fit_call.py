@@ -20,6 +20,7 @@ class FitCall:
     Attributes:
         data: the training data that `fit` was given; None where no `fit` is running.
         steps_per_epoch: as `fit` was given it.
+        class_weight: as `fit` was given it, with texts for keys as in JSON.
         callbacks: all callbacks of this `fit`, in the order in which they are called.
 
     Raises:
@@ -29,6 +30,7 @@ class FitCall:
     def __init__(self) -> None:
         self.data: Any = None
         self.steps_per_epoch: int | None = None
+        self.class_weight: dict[str, float] | None = None
         self._list: Any = None
         self._iterator: Any = None
         self._is_numbered = False
@@ -40,6 +42,8 @@ class FitCall:
             if frame.f_code.co_name == "fit" and "x" in names and "epochs" in names:
                 self.data = names["x"]
                 self.steps_per_epoch = names.get("steps_per_epoch")
+                if class_weight := names.get("class_weight"):
+                    self.class_weight = {str(c): float(w) for c, w in class_weight.items()}
                 self._iterator = names.get("epoch_iterator")
                 break
             frame = frame.f_back
@@ -72,10 +76,10 @@ class FitCall:
             return False
         # Now it asks the data once more how many batches there are.
         self._iterator.reset()
+        # A tf.data.Dataset and a DataLoader tell the whole length whatever is left.
+        self._iterator._num_batches = rest
         if self.steps_per_epoch is not None:
             self._iterator.steps_per_epoch = self.steps_per_epoch - batch
-        elif self._iterator.num_batches != rest:  # a tf.data.Dataset, a DataLoader: asked once
-            self._iterator.steps_per_epoch = rest
         return True
 
     def end_short_epoch(self) -> None:

@@ -13,6 +13,7 @@ from infeed.errors import ResumeError
 from infeed.trainers.keras.framework import keras
 
 METRICS: Final = "metrics"
+SEED: Final = "seed"
 RANDOM: Final = "random"
 
 
@@ -48,8 +49,9 @@ def restore(
     Raises:
         ResumeError: the model is another one; names the first variable that differs.
     """
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+    optimizer = model.optimizer
+    if optimizer is not None and len(optimizer.variables) < len(description["optimizer"]):
+        optimizer.build(model.trainable_variables)
     groups = _groups(model)
     if not metrics:
         del groups[METRICS]
@@ -111,7 +113,18 @@ def _groups(model: Any) -> dict[str, list[Any]]:
         "model": list(model.variables),
         "optimizer": [] if optimizer is None else list(optimizer.variables),
         METRICS: list(model.metrics_variables),
+        SEED: _global_seed(),
     }
+
+
+def _global_seed() -> list[Any]:
+    """The state of the generator that `keras.random` draws from where it is given no seed."""
+    try:
+        # It has no public name.
+        generators = import_module("keras.src.random.seed_generator")
+        return [generators.global_seed_generator().state]
+    except (ImportError, AttributeError):
+        return []
 
 
 def _randomness() -> ModuleType:
