@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
+
+from infeed.trainers.torch.framework import torch
 
 
 def captured() -> list[np.ndarray]:
