@@ -14,20 +14,6 @@ def positions(pictures, data):
     return [pictures.positions_in(images.numpy()) for images, _ in data]
 
 
-def fitted(pictures, data, **arguments):
-    """The positions that each epoch of a `fit` was trained on."""
-    logged = pictures.LoggedEpochs([])
-    callbacks = [*arguments.pop("callbacks", []), logged]
-    # `shuffle` is for arrays; Keras warns that it leaves a DataLoader as it is.
-    arguments = {"shuffle": False, "verbose": 0, "callbacks": callbacks} | arguments
-    pictures.model(seen=True).fit(data, **arguments)
-    return logged.trained
-
-
-def records(epochs):
-    return [sorted(position for batch in epoch for position in batch) for epoch in epochs]
-
-
 @pytest.mark.parametrize("label_mode", ["int", "categorical", "binary", None])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_batches_are_tuples_of_tensors_of_the_loaders_arrays(pictures, label_mode, dtype):
