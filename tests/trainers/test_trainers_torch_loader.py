@@ -10,10 +10,6 @@ from infeed import ImageDataset
 torch = pytest.importorskip("torch", reason="`make test-backends` installs it")
 
 
-def positions(pictures, data):
-    return [pictures.positions_in(images.numpy()) for images, _ in data]
-
-
 @pytest.mark.parametrize("label_mode", ["int", "categorical", "binary", None])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_batches_are_tuples_of_tensors_of_the_loaders_arrays(pictures, label_mode, dtype):
