@@ -147,3 +147,17 @@ def test_a_place_that_cannot_be_is_refused() -> None:
     for none, n in ((Sampler(), 0), (Sampler(batch_size=11, remainder="drop"), 10)):
         with pytest.raises(ValueError, match=rf"^{n} records make no batch of "):
             none.place(n, Cursor())
+
+
+@pytest.mark.parametrize("remainder", REMAINDERS)
+def test_without_records_there_is_no_place(remainder: str) -> None:
+    sampler = Sampler(batch_size=4, remainder=remainder, shard=Shard(2, 3))
+    with pytest.raises(ValueError, match="0 records make no batch of 12"):
+        sampler.cursor(0, 0, 0)
+    with pytest.raises(ValueError, match="0 records make no batch of 12"):
+        sampler.place(0, Cursor())
+
+
+def test_a_place_in_an_epoch_beyond_all_is_refused_where_it_is_read() -> None:
+    with pytest.raises(ValueError, match=r"epoch must be in \[0, 2\*\*62\]"):
+        Sampler().place(10, Cursor(epoch=2**63))

@@ -43,6 +43,8 @@ class Cuts:
     def begin(self, epoch: int, number: int, phase: int) -> tuple[int, int]:
         """(epoch, sample) of the first sample of a batch; the epoch may be an earlier one."""
         if self.remainder == "carry":
+            if not self.n:
+                raise ValueError(f"0 records make no batch of {self.size}")
             # Python's ints: the place in the stream outgrows 64 bits.
             return divmod(phase + (self._ended(epoch, phase) + number) * self.size, self.n)
         return epoch, phase + number * self.size

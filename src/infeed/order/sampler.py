@@ -133,11 +133,13 @@ class Sampler:
         The cursor may have been saved with another batch size or number of shards.
 
         Raises:
-            ValueError: no epoch has a batch, or the cursor lies beyond the end of its epoch.
+            ValueError: no epoch has a batch, or the cursor lies beyond the end of its epoch (with
+                "carry" there is no end: it goes on into the next), or its epoch beyond 2**62.
 
         >>> Sampler(batch_size=4).place(10, Cursor(epoch=2, sample=6))
         Place(epoch=2, number=1, phase=2)
         """
+        _check_epoch(cursor.epoch)
         return self._cuts(n).place(cursor)
 
     def cursor(self, n: int, epoch: int, number: int, *, phase: int = 0) -> Cursor:

@@ -19,10 +19,6 @@ import numpy as np
 from infeed.errors import ResumeError
 from infeed.trainers.whole_file import write_whole
 
-# In the folder of a backup: the last one, and the one before it, where that is kept.
-BACKUP_FILE: Final = "backup.npz"
-PREVIOUS_FILE: Final = "backup-previous.npz"
-
 STATE: Final = "state.json"
 
 _CRC_DIGITS: Final = 8

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infeed.trainers.backup_file import BACKUP_FILE, PREVIOUS_FILE
+from infeed.trainers.backup_folder import BackupFolder
 from infeed.trainers.whole_file import remove_partial_files
 
 if sys.platform != "win32":
@@ -125,8 +125,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def has_backup(folder: Path) -> bool:
     """Whether a run left a state of its training there, to go on from."""
-    backups = folder / BACKUP_FOLDER
-    return (backups / BACKUP_FILE).exists() or (backups / PREVIOUS_FILE).exists()
+    return BackupFolder(folder / BACKUP_FOLDER).holds_backup()
 
 
 def finished_run(folder: Path) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from pathlib import Path
@@ -13,24 +12,14 @@ import numpy as np
 from infeed.errors import ResumeError
 from infeed.identity import check_same
 from infeed.order import Cursor
-from infeed.trainers.backup_file import (
-    BACKUP_FILE,
-    PREVIOUS_FILE,
-    Backup,
-    read_backup,
-    write_backup,
-)
+from infeed.trainers.backup_file import Backup
+from infeed.trainers.backup_folder import BackupFolder
 from infeed.trainers.keras import callback_state, training_state
 from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.fit_call import FitCall
 from infeed.trainers.keras.framework import keras
-from infeed.trainers.whole_file import remove_partial_files
-from infeed.version import __version__
 
 logger = logging.getLogger(__name__)
-
-# Counts up whenever a backup of an older infeed can no longer be continued.
-FORMAT_VERSION = 1
 
 
 class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -126,8 +115,10 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._rest: int | None = None  # steps of the part of an epoch that a backup left over
         self._saved_at = 0
         self._is_new_epoch = False
-        self._prepare_folder()
-        self._backup = self._read()
+        self._folder = BackupFolder(self.backup_dir, keep_previous=self.double_checkpoint)
+        if self._is_writer:
+            self._folder.prepare()
+        self._backup = self._folder.read()
         if self._backup is None:
             # A `fit` that was interrupted may have left it behind.
             self._model._initial_epoch = None
@@ -181,17 +172,13 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
                 return
         if self.delete_checkpoint:
             if self._is_writer:
-                self._delete()
+                self._folder.remove()
         elif trained := self._trained_until(self._batch):
             self._save(self._epoch, self._batch, trained, is_in_epoch=self._batch > 0)
 
     @property
     def _is_writer(self) -> bool:
         return self._data.loader.sampler.shard.index == 0
-
-    @property
-    def _path(self) -> Path:
-        return self.backup_dir / BACKUP_FILE
 
     def _trained_until(self, batch: int) -> int:
         """Steps trained in this `fit` before step `batch` of the current epoch."""
@@ -234,50 +221,6 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         # What a callback remembers must be storable: found out now, not at the first backup.
         callback_state.captured(self._others(), [])
 
-    # Reading
-
-    def _prepare_folder(self) -> None:
-        """Finds out now, not in an hour, whether backups can be written."""
-        if not self._is_writer:
-            return
-        try:
-            self.backup_dir.mkdir(parents=True, exist_ok=True)
-            remove_partial_files(self.backup_dir)
-            probe = self.backup_dir / "partial-probe"
-            probe.touch()
-            probe.unlink()
-            if not any(self.backup_dir.iterdir()):
-                self.backup_dir.rmdir()  # until there is something to hold
-        except OSError as error:
-            raise OSError(
-                f"{self.backup_dir} cannot hold backups: {error.strerror or error}. Pass another "
-                "backup_dir."
-            ) from error
-
-    def _read(self) -> Backup | None:
-        try:
-            backup = read_backup(self._path)
-        except FileNotFoundError:
-            backup = None
-        except ResumeError:
-            if not (self.backup_dir / PREVIOUS_FILE).exists():
-                raise
-            logger.warning("%s is damaged; going on from the backup before it", self._path)
-            backup = None
-        if backup is None:
-            try:
-                backup = read_backup(self.backup_dir / PREVIOUS_FILE)
-            except FileNotFoundError:
-                return None
-        version = backup.state.get("format_version")
-        if version != FORMAT_VERSION:
-            raise ResumeError(
-                f"{self._path} has format version {version}, and this infeed {__version__} reads "
-                f"{FORMAT_VERSION}. Continue with the infeed that wrote it "
-                f"({backup.state.get('infeed')}), or remove it to start anew."
-            )
-        return backup
-
     def _go_on(self, backup: Backup) -> None:
         """Brings model, data and Keras to the place of a backup."""
         state = backup.state
@@ -285,7 +228,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         if saved["shards"] != current["shards"]:  # the same epochs, in other steps
             saved.pop("steps_per_epoch", None)
             current.pop("steps_per_epoch", None)
-        check_same(saved, current, f"the backup {self._path}")
+        check_same(saved, current, f"the backup {self._folder.file}")
         model = self.model
         if not (model.built and training_state.has_metrics(model, state["variables"])):
             self._build(model)
@@ -309,11 +252,11 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         is_told = self._fit.begin_epoch_at(batch, rest=self._rest)
         if self._is_cut and not is_told:
             raise ResumeError(
-                f"{self._path} was made by a fit with steps_per_epoch={self._steps}, which this "
-                f"version of Keras, {keras.__version__}, cannot be told to go on with. Resume "
+                f"{self._folder.file} was made by a fit with steps_per_epoch={self._steps}, which "
+                f"this version of Keras, {keras.__version__}, cannot be told to go on with. Resume "
                 f"with the one that it was made with, {state['keras']}."
             )
-        logger.info("Going on with step %d of epoch %d, from %s", batch, epoch, self._path)
+        logger.info("Going on with step %d of epoch %d, from %s", batch, epoch, self._folder.file)
 
     def _build(self, model: Any) -> None:
         """Makes what TensorFlow makes in the first step only, as far as it can be made before."""
@@ -353,8 +296,6 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         # The back end may still be training: `self.model` waits until it has.
         variables, arrays = training_state.captured(self.model)
         state = {
-            "format_version": FORMAT_VERSION,
-            "infeed": __version__,
             "keras": keras.__version__,
             "identity": self._identity,
             "global_batch_size": sampler.global_batch_size,
@@ -368,15 +309,6 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             "callbacks": callback_state.captured(self._others(), arrays),
         }
         try:
-            self.backup_dir.mkdir(parents=True, exist_ok=True)
-            if self.double_checkpoint and self._path.exists():
-                self._path.replace(self.backup_dir / PREVIOUS_FILE)
-            write_backup(self._path, state, arrays)
+            self._folder.write(state, arrays)
         except OSError as error:
             logger.warning("No backup after step %d of the run: %s", state["trained"], error)
-
-    def _delete(self) -> None:
-        for name in (BACKUP_FILE, PREVIOUS_FILE):
-            (self.backup_dir / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it holds something of somebody else's
-            self.backup_dir.rmdir()

@@ -15,7 +15,8 @@ class FitCall:
 
     Keras gives a callback neither the data nor the other callbacks. Here they are taken from
     where `fit` and `CallbackList` hold them, by names that are public (the arguments of `fit`,
-    `CallbackList.callbacks`) except one, the iterator over epochs, which may be missing.
+    `CallbackList.callbacks`) except one, the iterator over epochs, which may be missing or
+    another one in another version of Keras.
 
     Attributes:
         data: the training data that `fit` was given; None where no `fit` is running.
@@ -72,7 +73,7 @@ class FitCall:
             self._list.on_train_batch_begin = lambda n, logs=None: begin(n + batch, logs)
             self._list.on_train_batch_end = lambda n, logs=None: end(n + batch, logs)
             self._is_numbered = True
-        if not hasattr(self._iterator, "reset"):
+        if not hasattr(self._iterator, "reset") or not hasattr(self._iterator, "_num_batches"):
             return False
         # Now it asks the data once more how many batches there are.
         self._iterator.reset()
