@@ -17,6 +17,7 @@ SOURCE = Path(infeed.__file__).parent
 LAYERS = (
     "version",
     "errors",
+    "whole_file",
     "manifest",
     "order",
     "read",

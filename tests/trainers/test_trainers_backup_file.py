@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from infeed import ResumeError
 from infeed.trainers.backup_file import read_backup, write_backup
-from infeed.trainers.whole_file import remove_partial_files
+from infeed.whole_file import remove_partial_files
 
 ARRAYS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),

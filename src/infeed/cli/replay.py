@@ -111,7 +111,7 @@ def replay(
         facts["not trained"] = f"the run ended after {count(trained, 'step')}"
     if out is not None:
         from infeed.report.contact_sheet import contact_sheet
-        from infeed.trainers.whole_file import write_text
+        from infeed.whole_file import write_text
 
         page = contact_sheet(
             made.images, rows, color_mode=data.recipe.color_mode, title=title, facts=facts

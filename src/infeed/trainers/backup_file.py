@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from infeed.errors import ResumeError
-from infeed.trainers.whole_file import write_whole
+from infeed.whole_file import write_whole
 
 STATE: Final = "state.json"
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from infeed.errors import ResumeError
 from infeed.trainers.backup_file import Backup, read_backup, write_backup
-from infeed.trainers.whole_file import remove_partial_files
 from infeed.version import __version__
+from infeed.whole_file import remove_partial_files
 
 # Counts up whenever a backup of an older infeed can no longer be continued.
 FORMAT_VERSION: Final = 1

@@ -17,8 +17,8 @@ from infeed.order import Sampler
 from infeed.read import LocalStorage
 from infeed.sample import Recipe
 from infeed.trainers.run_folder import DATA_FILE, RUN_FILES
-from infeed.trainers.whole_file import write_json
 from infeed.version import __version__
+from infeed.whole_file import write_json
 
 DATA_VERSION: Final = 1
 

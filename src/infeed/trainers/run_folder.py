@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infeed.trainers.backup_folder import BackupFolder
-from infeed.trainers.whole_file import remove_partial_files
+from infeed.whole_file import remove_partial_files
 
 if sys.platform != "win32":
     import fcntl

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infeed.trainers.keras.framework import keras
-from infeed.trainers.whole_file import write_text
+from infeed.whole_file import write_text
 
 logger = logging.getLogger(__name__)
 

@@ -30,8 +30,8 @@ from infeed.trainers.run_folder import (
     RUN_FILE,
     locked,
 )
-from infeed.trainers.whole_file import remove_partial_files, write_json, write_whole
 from infeed.version import __version__
+from infeed.whole_file import remove_partial_files, write_json, write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from infeed.trainers.whole_file import write_json, write_whole
+from infeed.whole_file import write_json, write_whole
 
 
 def test_names_that_are_no_text_come_back_from_json_as_they_were(tmp_path):
