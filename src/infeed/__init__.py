@@ -18,6 +18,7 @@ from infeed.version import __version__
 
 if TYPE_CHECKING:
     from infeed.batch_stream import BatchStream
+    from infeed.cache import Cache
     from infeed.errors import (
         BadImageError,
         DecodeError,
@@ -46,6 +47,7 @@ _HOMES = {
     "Batch": "infeed.stream",
     "BatchPlan": "infeed.order",
     "BatchStream": "infeed.batch_stream",
+    "Cache": "infeed.cache",
     "ClassMembers": "infeed.order",
     "Cursor": "infeed.order",
     "DecodeError": "infeed.errors",
@@ -76,6 +78,7 @@ __all__ = [
     "Batch",
     "BatchPlan",
     "BatchStream",
+    "Cache",
     "ClassMembers",
     "Cursor",
     "DecodeError",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 
+from infeed.cache import Source, Store, decode_jpeg_into, encode_jpeg
 from infeed.errors import BadImageError, TooManyBadImagesError
 from infeed.manifest import encode
 from infeed.order import BatchPlan
@@ -13,12 +15,18 @@ from infeed.sample import Scratch, decode_into, to_float32
 from infeed.stages import Stages
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
+from infeed.stream.meter import STAGES
 from infeed.stream.quarantine import BadImage
 from infeed.stream.replacement import replacements
 
 # Rows a task: few enough that the last batch of an epoch still keeps every core busy, many
-# enough that taking a task costs nothing beside decoding its rows.
+# enough that taking a task costs nothing beside making its rows. Kept images are had so fast that
+# it takes more of them.
 ROWS_PER_TASK = 8
+ROWS_PER_TASK_KEPT = 64
+
+# The places of `STAGES` in the seconds that a task has spent.
+_READ, _DECODE, _CONVERT, _FROM_CACHE, _TO_CACHE = range(len(STAGES))
 
 
 class Tool:
@@ -27,8 +35,20 @@ class Tool:
     def __init__(self, stages: Stages) -> None:
         self.scratch = Scratch()
         # Where float32 is asked for, the uint8 rows of a task live here for a moment.
-        rows = ROWS_PER_TASK if stages.dtype == "float32" else 0
+        rows = 0
+        if stages.dtype == "float32":
+            rows = ROWS_PER_TASK if stages.store is None else ROWS_PER_TASK_KEPT
         self.rows = np.empty((rows, *stages.recipe.shape), np.uint8)
+
+
+class _Task:
+    """A slice of a batch being made: what it has spent, and what is to be kept of it."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.scratch = scratch
+        self.spent = [0.0] * len(STAGES)
+        self.sources: list[Source] = []
+        self.payloads: list[npt.NDArray[np.uint8]] = []
 
 
 class BatchWork:
@@ -41,22 +61,34 @@ class BatchWork:
         self._images = recycler.empty((rows, *stages.recipe.shape), stages.dtype)
         self._sources = plan.positions.copy()
         self._positions = plan.positions.tolist()
-        self.parts = -(-rows // ROWS_PER_TASK)
+        is_warm = stages.store is not None and stages.store.is_warm
+        self._rows = ROWS_PER_TASK_KEPT if is_warm else ROWS_PER_TASK
+        self.parts = -(-rows // self._rows)
 
     def make(self, part: int, tool: Tool, /) -> None:
-        """Reads, decodes and converts the rows of one slice."""
-        begin = part * ROWS_PER_TASK
-        out = self._images[begin : begin + ROWS_PER_TASK]
+        """Reads, decodes and converts the rows of one slice, or takes them from the cache."""
+        begin = part * self._rows
+        out = self._images[begin : begin + self._rows]
         is_float = self._stages.dtype == "float32"
         rows = tool.rows[: len(out)] if is_float else out
-        spent = [0.0, 0.0, 0.0]
-        for row, image in enumerate(rows, begin):
-            self._fill(row, image, tool.scratch, spent)
+        task = _Task(tool.scratch)
+        store = self._stages.store
+        if store is None:
+            for index, image in enumerate(rows):
+                self._fill(begin + index, image, task, None)
+        else:
+            start = perf_counter()
+            positions = self._positions[begin : begin + len(out)]
+            missing = store.load(positions, rows, tool.scratch)
+            task.spent[_FROM_CACHE] += perf_counter() - start
+            for source in missing:
+                self._fill(begin + source.index, rows[source.index], task, source)
+            self._keep(store, task)
         if is_float:
             start = perf_counter()
             to_float32(rows, self._stages.scale, out)
-            spent[2] = perf_counter() - start
-        self._stages.meter.add(len(out), spent)
+            task.spent[_CONVERT] = perf_counter() - start
+        self._stages.meter.add(len(out), task.spent)
 
     def result(self) -> Batch:
         """The batch. Labels follow the pixels: a replaced row has its replacement's."""
@@ -87,11 +119,11 @@ class BatchWork:
             phase=plan.phase,
         )
 
-    def _fill(self, row: int, image: np.ndarray, scratch: Scratch, spent: list[float]) -> None:
+    def _fill(self, row: int, image: np.ndarray, task: _Task, source: Source | None) -> None:
         """Puts the planned record's pixels into `image`, or else what stands in for them."""
         position = self._positions[row]
         try:
-            self._load(position, image, scratch, spent)
+            self._make(position, image, task, source)
         except BadImageError as error:
             self._note_bad(position, error)
         except Exception as error:
@@ -109,7 +141,7 @@ class BatchWork:
             self._stages.manifest, seed=seed, epoch=epoch, position=position
         ):
             try:
-                self._load(candidate, image, scratch, spent)
+                self._load(candidate, image, task)
             except BadImageError as error:
                 self._note_bad(candidate, error)
             else:
@@ -120,20 +152,50 @@ class BatchWork:
             f"are bad too. Is the image folder right?\n{self._stages.quarantine.summary()}"
         )
 
-    def _load(self, position: int, image: np.ndarray, scratch: Scratch, spent: list[float]) -> None:
+    def _load(self, position: int, image: np.ndarray, task: _Task) -> None:
+        """Takes one record from the cache, or makes it."""
+        source, store = None, self._stages.store
+        if store is not None:
+            missing = store.load([position], image[np.newaxis], task.scratch)
+            if not missing:
+                return
+            source = missing[0]
+        self._make(position, image, task, source)
+
+    def _make(self, position: int, image: np.ndarray, task: _Task, source: Source | None) -> None:
         """Reads, decodes and fits one record."""
         stages = self._stages
         uri = stages.manifest.uri(position)
         start = perf_counter()
-        data = stages.storage.read(uri)
+        if source is not None and source.data is not None:
+            data = source.data
+        else:
+            data = stages.storage.read(uri)
         read = perf_counter()
-        note = decode_into(data, stages.recipe, image, scratch)
-        spent[0] += read - start
-        spent[1] += perf_counter() - read
+        note = decode_into(data, stages.recipe, image, task.scratch)
+        decoded = perf_counter()
+        task.spent[_READ] += read - start
+        task.spent[_DECODE] += decoded - read
+        payload = image.reshape(-1)
+        if stages.store is not None and stages.store.encoding == "jpeg":
+            # Also where it cannot be kept: what a run sees must not depend on that.
+            payload = np.frombuffer(encode_jpeg(image, stages.recipe), np.uint8)
+            decode_jpeg_into(payload, stages.recipe, image)
+            task.spent[_TO_CACHE] += perf_counter() - decoded
         if note is not None:
+            # Not kept, so that it is noted each time.
             stages.quarantine.add_recovered(
                 BadImage(position, uri, "recovered", f"record {position}, {uri!r}: {note}")
             )
+        elif source is not None:
+            task.sources.append(source)
+            task.payloads.append(payload)
+
+    def _keep(self, store: Store, task: _Task) -> None:
+        if task.sources:
+            start = perf_counter()
+            store.keep(task.sources, task.payloads)
+            task.spent[_TO_CACHE] += perf_counter() - start
 
     def _place_of(self, position: int) -> str:
         uri = self._stages.manifest.uri(position)

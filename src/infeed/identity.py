@@ -18,6 +18,7 @@ _LONGEST_SAMPLING: Final = 1000
 _MEANINGS: Final = {
     "seed": " (without seed=... another one is drawn each time)",
     "manifest": " (its fingerprint: names, labels, weights or class names have changed)",
+    "reencoding": " (what a cache does to all images; pass cache_encoding='raw' or 'jpeg')",
     "order_version": " (the same seed gives another order: go on with the infeed that saved it)",
 }
 
@@ -32,6 +33,7 @@ def identity(
     scale: float | None,
     on_bad_image: str,
     class_weights: list[float] | None,
+    cache_encoding: str | None,
 ) -> dict[str, Any]:
     """What `check_same` compares, under constant keys, as JSON values of less than 3 KB."""
     return {
@@ -49,6 +51,8 @@ def identity(
         "scale": None if scale is None else float(scale),
         "on_bad_image": on_bad_image,
         "class_weights": _shortened(class_weights),
+        # Raw images are what they would be without a cache.
+        "reencoding": None if cache_encoding in (None, "raw") else cache_encoding,
     }
 
 
@@ -78,7 +82,7 @@ def check_same(saved: Mapping[str, Any], current: Mapping[str, Any], what: str) 
     if not isinstance(saved, Mapping):
         raise ResumeError(f"{what} names no settings: an identity is a dict, got {saved!r}")
     before, now = _flat(saved), _flat(current)
-    names = [name for name in {**before, **now} if before.get(name, ...) != now.get(name, ...)]
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     changed = [name for name in names if name != "shards"]
     if "shards" in names and "batch_size" in names and _global_batch(before) == _global_batch(now):
         changed.remove("batch_size")

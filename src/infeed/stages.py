@@ -10,6 +10,7 @@ from typing import Literal, final, get_args
 import numpy as np
 import numpy.typing as npt
 
+from infeed.cache import Store
 from infeed.errors import ManifestError
 from infeed.manifest import LabelMode, Manifest
 from infeed.read import Storage
@@ -28,6 +29,7 @@ class Stages:
 
     Attributes:
         seed: the sampler's, which chooses the replacements of bad images.
+        store: the kept images, or None.
         class_weights: float32 (num_classes,), as `weights_by_class` makes them, or None where
             all classes weigh 1.
 
@@ -38,6 +40,7 @@ class Stages:
     manifest: Manifest
     recipe: Recipe
     storage: Storage
+    store: Store | None
     seed: int
     label_mode: LabelMode | None
     class_weights: npt.NDArray[np.float32] | None

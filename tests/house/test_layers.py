@@ -22,6 +22,7 @@ LAYERS = (
     "order",
     "read",
     "sample",
+    "cache",
     "stream",
     "identity",
     "state",

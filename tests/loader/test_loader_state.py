@@ -132,6 +132,7 @@ def test_a_state_is_small_json_with_constant_keys(make_loader: MakeLoader) -> No
         "scale",
         "on_bad_image",
         "class_weights",
+        "reencoding",
     ]
 
 
@@ -192,8 +193,9 @@ def test_a_part_of_the_recipe_is_named() -> None:
 
 
 def test_what_was_not_saved_differs() -> None:
-    with pytest.raises(ResumeError, match=r"\n  scale: saved nothing, now None\n"):
-        check_same({}, {"scale": None}, "The backup")
+    with pytest.raises(ResumeError, match=r"\n  scale: saved nothing, now 2.0\n"):
+        check_same({}, {"scale": 2.0}, "The backup")
+    check_same({}, {"reencoding": None}, "A backup from before caches")
     with pytest.raises(ResumeError, match="names no settings: an identity is a dict, got 3"):
         check_same(3, {}, "The backup")
 

@@ -120,7 +120,7 @@ def test_counters_add_up_over_threads() -> None:
 
     def work() -> None:
         for _ in range(1000):
-            meter.add(2, (0.5, 0.25, 0.0))
+            meter.add(2, (0.5, 0.25, 0.0, 0.125, 0.0))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -129,7 +129,13 @@ def test_counters_add_up_over_threads() -> None:
         thread.join()
     spent = meter.read() - before
     assert spent.images == 8000
-    assert spent.seconds == {"read": 2000.0, "decode": 1000.0, "convert": 0.0}
+    assert spent.seconds == {
+        "read": 2000.0,
+        "decode": 1000.0,
+        "convert": 0.0,
+        "from_cache": 500.0,
+        "to_cache": 0.0,
+    }
 
 
 def bad(position: int, reason: str = "missing") -> BadImage:

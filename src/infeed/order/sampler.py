@@ -213,44 +213,83 @@ class Sampler:
             ValueError: `n` is outside 0..2**62, `epoch` too, or `phase` outside
                 0..global_batch_size-1; `members` are missing or do not fit.
         """
-        n, epoch, number = _check_n(n), _check_epoch(epoch), whole_number("number", number)
+        number = whole_number("number", number)
+        return self.plans(n, epoch, range(number, number + 1), phase=phase, members=members)[0]
+
+    def plans(
+        self,
+        n: int,
+        epoch: int,
+        numbers: range,
+        *,
+        phase: int = 0,
+        members: ClassMembers | None = None,
+    ) -> list[BatchPlan]:
+        """`plan` of several batches, one after the other, for a fraction of the time of each.
+
+        Args:
+            numbers: of step 1, ascending.
+
+        Raises:
+            IndexError, ValueError: as `plan`.
+        """
+        n, epoch = _check_n(n), _check_epoch(epoch)
         cuts, phase = self._cuts(n), self._check_phase(phase)
         steps = cuts.steps(epoch, phase)
-        if not 0 <= number < steps:
-            raise IndexError(
-                f"epoch {epoch} over {n} records has {steps} batches of {self.batch_size} "
-                f"on each of {self.shard.count} shards: number must be in [0, {steps}), "
-                f"got {number}"
-            )
+        for number in (numbers.start, numbers.stop - 1):
+            if not 0 <= number < steps:
+                raise IndexError(
+                    f"epoch {epoch} over {n} records has {steps} batches of {self.batch_size} "
+                    f"on each of {self.shard.count} shards: number must be in [0, {steps}), "
+                    f"got {number}"
+                )
+        if numbers.step != 1:
+            raise ValueError(f"numbers must be of step 1, got {numbers}")
         size, count = self.global_batch_size, self.shard.count
-        first_epoch, first = cuts.begin(epoch, number, phase)
-        samples = size if self.remainder == "carry" else min(size, n - first)
-        rows = -(-samples // count) if self.remainder == "keep" else self.batch_size
-        offset = np.arange(self.shard.index, self.shard.index + rows * count, count, dtype=np.int64)
-        if samples == size:
-            weights = np.ones(rows, dtype=np.float32)
-        else:
-            weights = (offset < samples).astype(np.float32)
-        # Past the end of an epoch: with "carry" the next one, otherwise padding.
-        later, index = np.divmod(offset + first, n)
-        if self.remainder == "carry":
-            epochs, padding = later + first_epoch, None
-        else:
-            epochs, padding = np.full(rows, epoch, dtype=np.int64), later > 0
+        # (weights, index, epochs, turns of padding) of each batch.
+        frames: list[tuple[Any, Any, Any, Any]] = []
+        for number in numbers:
+            first_epoch, first = cuts.begin(epoch, number, phase)
+            samples = size if self.remainder == "carry" else min(size, n - first)
+            rows = -(-samples // count) if self.remainder == "keep" else self.batch_size
+            offset = np.arange(
+                self.shard.index, self.shard.index + rows * count, count, dtype=np.int64
+            )
+            if samples == size:
+                weights = np.ones(rows, dtype=np.float32)
+            else:
+                weights = (offset < samples).astype(np.float32)
+            # Past the end of an epoch: with "carry" the next one, otherwise padding.
+            offset += first
+            later, index = np.divmod(offset, n)
+            if self.remainder == "carry":
+                frames.append((weights, index, later + first_epoch, None))
+            else:
+                # Turns below 0, and each another one: no sample of the epoch has the same.
+                padding = None if samples == size else np.where(later > 0, n - 1 - offset, 0)
+                frames.append((weights, index, np.full(rows, epoch, np.int64), padding))
         order = EpochOrder(n, self.seed, self.stored_sampling, members)
-        positions, turns = order.samples(index, epochs)
-        if padding is not None:
-            # Below 0, and each another one: no sample of the epoch has the same turn.
-            turns = np.where(padding, n - 1 - (offset + first), turns)
-        return BatchPlan(
-            epoch=epoch,
-            number=number,
-            phase=phase,
-            positions=positions,
-            weights=weights,
-            sample_epochs=epochs,
-            turns=turns,
+        positions, turns = order.samples(
+            np.concatenate([index for _, index, _, _ in frames]),
+            np.concatenate([epochs for _, _, epochs, _ in frames]),
         )
+        plans, end = [], 0
+        for number, (weights, _, epochs, padding) in zip(numbers, frames, strict=True):
+            begin, end = end, end + len(weights)
+            turn = turns[begin:end]
+            plans.append(
+                BatchPlan(
+                    epoch=epoch,
+                    number=number,
+                    phase=phase,
+                    # Of its own: a batch that is kept must not keep the others' plans.
+                    positions=positions[begin:end].copy(),
+                    weights=weights,
+                    sample_epochs=epochs,
+                    turns=turn.copy() if padding is None else np.where(padding < 0, padding, turn),
+                )
+            )
+        return plans
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json` can write and `from_json` reads."""

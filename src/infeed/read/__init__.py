@@ -2,6 +2,6 @@
 
 from infeed.read.local import LocalStorage
 from infeed.read.memory import MemoryStorage
-from infeed.read.storage import Storage
+from infeed.read.storage import Stamp, StampedStorage, Storage
 
-__all__ = ["LocalStorage", "MemoryStorage", "Storage"]
+__all__ = ["LocalStorage", "MemoryStorage", "Stamp", "StampedStorage", "Storage"]

@@ -11,10 +11,12 @@ import os
 import stat
 import sys
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn, final
 
 from infeed.errors import StorageError
+from infeed.read.storage import Stamp
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """The largest file that is read unless told otherwise."""
@@ -24,6 +26,8 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 
 _PLAIN_FLAGS: Final = _OPEN_FLAGS | os.O_NOFOLLOW
+
+_TYPE: Final = 0o170000  # the bits of a mode that say what it is
 
 _MOST_FOLDERS: Final = 65_536  # that are remembered as plain
 
@@ -71,6 +75,56 @@ class LocalStorage:
         Raises:
             StorageError: `missing`, `not_a_file`, `outside` or `io`.
         """
+        name = self._encode(uri)
+        descriptor, size = self._open(uri, name)
+        try:
+            return self._read_open(uri, descriptor, size)
+        except OSError as error:
+            self._refuse(uri, name, error)
+        finally:
+            os.close(descriptor)
+
+    def name(self, uri: str) -> bytes:
+        """The absolute path, before links, as bytes.
+
+        Raises:
+            StorageError: `missing` or `outside`, for a name that no file below `root` can have.
+        """
+        return self._path(self._encode(uri))
+
+    def stamps(self, uris: Sequence[str]) -> list[Stamp | None]:
+        """Size and modification time of the files that `read` would read; None where it raises."""
+        found: list[Stamp | None] = []
+        prefix, look = self._prefix, os.stat if self.outside else os.lstat
+        for uri in uris:
+            try:
+                name = uri.encode("utf-8", "surrogateescape")
+                # A name without folders is where it says, as is one in a plain folder.
+                if b"/" in name or name == b"..":
+                    name = self._encode(uri)
+                    folder = name.rpartition(b"/")[0]
+                    if not self.outside and not self._is_plain_folder(folder):
+                        found.append(self._stamp_of_link(uri, name))
+                        continue
+                status = look(name if name.startswith(b"/") else prefix + name)
+                if status.st_mode & _TYPE == stat.S_IFREG:
+                    found.append(Stamp(status.st_size, status.st_mtime_ns))
+                else:
+                    found.append(self._stamp_of_link(uri, name))
+            except (StorageError, OSError, ValueError):
+                found.append(None)
+        return found
+
+    def _stamp_of_link(self, uri: str, name: bytes) -> Stamp:
+        """Of a file that a link may lead to: believed only where it leads, once it is open."""
+        descriptor, _ = self._open(uri, name)
+        try:
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        return Stamp(status.st_size, status.st_mtime_ns)
+
+    def _encode(self, uri: str) -> bytes:
         try:
             name = uri.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
@@ -81,7 +135,14 @@ class LocalStorage:
         # A name without folders cannot lead anywhere; most have none.
         if not self.outside and (b"/" in name or name == b".."):
             self._refuse_leaving(uri, name)
-        path = name if name.startswith(b"/") else self._prefix + name
+        return name
+
+    def _path(self, name: bytes) -> bytes:
+        return name if name.startswith(b"/") else self._prefix + name
+
+    def _open(self, uri: str, name: bytes) -> tuple[int, int]:
+        """(descriptor, size) of a regular file that may be read."""
+        path = self._path(name)
         try:
             is_plain = not self.outside and self._is_plain_folder(name.rpartition(b"/")[0])
             status = os.lstat(path) if is_plain else os.stat(path)
@@ -97,16 +158,19 @@ class LocalStorage:
             ) from None
         except OSError as error:
             self._refuse(uri, name, error)
+        if is_plain:
+            return descriptor, status.st_size
         try:
-            if not is_plain:
-                status = os.fstat(descriptor)
-                self._refuse_other_kinds(uri, status.st_mode)
-                self._refuse_outside(uri, path, descriptor)
-            return self._read_open(uri, descriptor, status.st_size)
+            status = os.fstat(descriptor)
+            self._refuse_other_kinds(uri, status.st_mode)
+            self._refuse_outside(uri, path, descriptor)
         except OSError as error:
-            self._refuse(uri, name, error)
-        finally:
             os.close(descriptor)
+            self._refuse(uri, name, error)
+        except StorageError:
+            os.close(descriptor)
+            raise
+        return descriptor, status.st_size
 
     def _is_plain_folder(self, folder: bytes) -> bool:
         """Whether no link or `..` is on the way from the root to `folder`; looked at once.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-STAGES: Final[tuple[str, ...]] = ("read", "decode", "convert")
+STAGES: Final[tuple[str, ...]] = ("read", "decode", "convert", "from_cache", "to_cache")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from infeed.cache import Cache, EncodingChoice
 from infeed.errors import ManifestError
 from infeed.loader import Loader, OnBadImage, PixelType
 from infeed.manifest import LabelMode, Manifest, balanced_class_weight, split
@@ -53,6 +54,9 @@ def image_dataset_from_manifest(
     on_bad_image: OnBadImage = "replace",
     max_bad: int | float = 0.05,
     check_images: bool = False,
+    cache: str | Path | Cache | None = None,
+    cache_limit: int | str | None = None,
+    cache_encoding: EncodingChoice = "auto",
     threads: int | None = None,
     shard: Shard | None = None,
     outside: bool = False,
@@ -108,6 +112,13 @@ def image_dataset_from_manifest(
             weight 0, or `raise`.
         max_bad: how many bad images to bear: a count (int), or a share of the manifest (float).
         check_images: look now whether every image is there, not only when it is read.
+        cache: a folder that keeps the fitted images, so that from the second epoch on nothing is
+            decoded again; it may be shared with other runs, and thrown away at any time. None:
+            nothing is kept. A `Cache` says it all at once.
+        cache_limit: the bytes that the folder may have at most, such as `"20GB"`; by default as
+            far as the disk goes, but for a reserve.
+        cache_encoding: `raw`: pixels; `jpeg`: several times smaller, decoded in every epoch, for
+            sets whose pixels would not fit; `auto`: what suits disk and memory.
         threads: how many threads decode; by default one for each core of this process.
         shard: this process' share of the records, where several processes train together.
         outside: let the manifest name files outside `images`.
@@ -145,6 +156,7 @@ def image_dataset_from_manifest(
         )
     if check_images:
         manifest.check_images()
+    cache = _cache(cache, cache_limit, cache_encoding)
     if isinstance(class_weight, str) and class_weight != "balanced":
         raise ValueError(f"class_weight must be 'balanced', a dict or None, got {class_weight!r}")
     _check_split(validation_split, subset, shuffle=shuffle, seed=seed)
@@ -185,6 +197,7 @@ def image_dataset_from_manifest(
             recipe,
             sampler,
             storage=None if part.images is None else LocalStorage(part.images, outside=outside),
+            cache=cache,
             label_mode=label_mode,
             class_weight=class_weight,
             dtype=dtype,
@@ -193,6 +206,8 @@ def image_dataset_from_manifest(
             max_bad=max_bad,
             threads=threads,
         )
+        if verbose and loader.cache is not None and loader.cache_choice is not None:
+            print(f"Cache in {loader.cache.folder}: {loader.cache_choice}.")
         if verbose and loader.members is not None:
             print(describe(sampler.stored_sampling, loader.members, part.class_names))
         return ImageDataset(loader, weights=weights)
@@ -246,6 +261,9 @@ def image_dataset_from_directory(
     class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
     on_bad_image: OnBadImage = "replace",
     max_bad: int | float = 0.05,
+    cache: str | Path | Cache | None = None,
+    cache_limit: int | str | None = None,
+    cache_encoding: EncodingChoice = "auto",
     threads: int | None = None,
     shard: Shard | None = None,
 ) -> Any:
@@ -301,10 +319,24 @@ def image_dataset_from_directory(
         class_weight=class_weight,
         on_bad_image=on_bad_image,
         max_bad=max_bad,
+        cache=cache,
+        cache_limit=cache_limit,
+        cache_encoding=cache_encoding,
         threads=threads,
         shard=shard,
         outside=True,
     )
+
+
+def _cache(
+    cache: str | Path | Cache | None, limit: int | str | None, encoding: EncodingChoice
+) -> Cache | None:
+    if cache is None or isinstance(cache, Cache):
+        if limit is not None or encoding != "auto":
+            wanted = "a folder as cache" if cache is None else "them in the Cache"
+            raise ValueError(f"cache_limit and cache_encoding: pass {wanted}")
+        return cache
+    return Cache(cache, encoding=encoding, limit=limit)
 
 
 @contextlib.contextmanager

@@ -213,8 +213,12 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self._passes.end()
 
     def close(self) -> None:
-        """Ends the threads and drops the batches made ahead; the next use starts afresh."""
+        """Ends the threads, drops the batches made ahead, and closes the cache.
+
+        The next use starts afresh.
+        """
         self._passes.close()
+        self.loader.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,22 @@
+"""KEPT: fitted images on disk, so that later epochs decode nothing."""
+
+from infeed.cache.auto import Choice, encoding_for
+from infeed.cache.counts import Counts
+from infeed.cache.encoding import decode_jpeg_into, encode_jpeg
+from infeed.cache.settings import Cache, Encoding, EncodingChoice, Identity
+from infeed.cache.sources import Source
+from infeed.cache.store import Store
+
+__all__ = [
+    "Cache",
+    "Choice",
+    "Counts",
+    "Encoding",
+    "EncodingChoice",
+    "Identity",
+    "Source",
+    "Store",
+    "decode_jpeg_into",
+    "encode_jpeg",
+    "encoding_for",
+]

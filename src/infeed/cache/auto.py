@@ -1,0 +1,108 @@
+"""What `encoding="auto"` comes to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final, get_args
+
+from infeed.cache.encoding import can_be_jpeg
+from infeed.cache.folder import StoreName, count_images
+from infeed.cache.settings import Cache, Encoding
+from infeed.cache.space import bytes_used, format_bytes, free_memory, room_on_disk
+from infeed.sample import Recipe, decoder_versions
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An encoding and the reason for it, for people."""
+
+    encoding: Encoding
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.encoding} ({self.reason})"
+
+
+def choose_encoding(
+    *,
+    images: int,
+    image_bytes: int,
+    is_jpeg_possible: bool,
+    kept: Mapping[Encoding, int],
+    disk: float,
+    memory: int | None,
+) -> Choice:
+    """What `auto` takes.
+
+    Args:
+        images: of the set.
+        image_bytes: of one, raw.
+        is_jpeg_possible: `can_be_jpeg`.
+        kept: how many images of this recipe the folder holds already, by encoding.
+        disk: bytes that may still be taken of it.
+        memory: bytes that could keep files in memory; None: not known.
+    """
+    size = images * image_bytes
+    raw = f"raw images take {format_bytes(size)}"
+    if not is_jpeg_possible:
+        return Choice("raw", f"{raw}, and JPEG has no transparency")
+    if any(kept.values()):
+        encoding: Encoding = "raw" if kept.get("raw", 0) >= kept.get("jpeg", 0) else "jpeg"
+        return Choice(encoding, f"it holds {kept[encoding]:,} images of this recipe so")
+    if size > disk:
+        return Choice("jpeg", f"{raw}, and the disk has room for {format_bytes(disk)}")
+    if memory is None:
+        return Choice("raw", f"{raw}, which fit the disk")
+    if size > memory:
+        return Choice(
+            "jpeg", f"{raw}, more than the {format_bytes(memory)} of memory that could hold them"
+        )
+    return Choice("raw", f"{raw}, which fit the disk and the {format_bytes(memory)} of free memory")
+
+
+def encoding_for(cache: Cache, recipe: Recipe, images: int) -> Choice:
+    """The encoding that a cache uses for a set, and why.
+
+    Args:
+        cache: where, and what was asked for.
+        recipe: the form of the images.
+        images: of the set.
+
+    Raises:
+        ValueError: JPEG was asked for, and the recipe has transparency.
+    """
+    if cache.encoding != "auto":
+        if cache.encoding == "jpeg" and not can_be_jpeg(recipe):
+            raise ValueError(
+                f"JPEG has no channels for color_mode={recipe.color_mode!r}: pass "
+                "cache_encoding='raw'"
+            )
+        return Choice(cache.encoding, "as asked")
+    versions = decoder_versions()
+    kept: dict[Encoding, int] = {
+        encoding: count_images(cache.folder / StoreName.of(recipe, versions, encoding).folder)
+        for encoding in get_args(Encoding)
+    }
+    try:
+        disk: float = room_on_disk(_existing(cache.folder))
+    except OSError:
+        disk = math.inf
+    if cache.max_bytes is not None:
+        disk = min(disk, max(0, cache.max_bytes - bytes_used(cache.folder)))
+    return choose_encoding(
+        images=images,
+        image_bytes=recipe.height * recipe.width * recipe.channels,
+        is_jpeg_possible=can_be_jpeg(recipe),
+        kept=kept,
+        disk=disk,
+        memory=free_memory(),
+    )
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next((each for each in (folder, *folder.parents) if each.is_dir()), Path("/"))

@@ -1,0 +1,233 @@
+"""`CacheFolder`: what lies in a cache folder, and what of it is ours."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from infeed.cache.encoding import JPEG_QUALITY, JPEG_SUBSAMPLING
+from infeed.cache.format import FORMAT_VERSION, SUFFIX, FormatError
+from infeed.cache.lock import LOCK_FILE, folder_lock
+from infeed.cache.segment import Segment
+from infeed.cache.settings import Encoding
+from infeed.sample import Recipe
+from infeed.whole_file import remove_partial_files, write_json
+
+MARKER: Final = "infeed-cache.json"
+STORE_FILE: Final = "store.json"
+SETS_FOLDER: Final = "sets"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoreName:
+    """Which images may share a store: those of one recipe, decoder and encoding.
+
+    Attributes:
+        description: these, as JSON values.
+    """
+
+    description: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, recipe: Recipe, versions: Mapping[str, str], encoding: Encoding) -> StoreName:
+        """The store of a recipe, as these decoders make it."""
+        kept: dict[str, Any] = {"encoding": encoding}
+        if encoding == "jpeg":
+            kept |= {"quality": JPEG_QUALITY, "subsampling": JPEG_SUBSAMPLING}
+        return cls(
+            {
+                "format": FORMAT_VERSION,
+                "recipe": recipe.to_json(),
+                "decoder": dict(versions),
+                "kept": kept,
+            }
+        )
+
+    @property
+    def encoding(self) -> Encoding:
+        """Of its images."""
+        encoding: Encoding = self.description["kept"]["encoding"]
+        return encoding
+
+    @property
+    def store_id(self) -> bytes:
+        """16 bytes, different where the description is."""
+        text = json.dumps(self.description, sort_keys=True).encode()
+        return hashlib.blake2b(text, digest_size=16, person=b"infeed store").digest()
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder: what people want to know first, and part of the id."""
+        recipe = self.description["recipe"]
+        size = f"{recipe['height']}x{recipe['width']}"
+        return f"{size}-{recipe['color_mode']}-{self.encoding}-{self.store_id.hex()[:12]}"
+
+
+def read_marker(folder: Path) -> int | None:
+    """The format version that a cache folder says it has; None where it is no cache folder.
+
+    Raises:
+        FormatError: there is a marker that cannot be understood.
+    """
+    try:
+        value = json.loads((folder / MARKER).read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{folder / MARKER} cannot be read: {error}") from None
+    version = value.get("format") if isinstance(value, dict) else None
+    if not isinstance(version, int):
+        raise FormatError(f"{folder / MARKER} names no format version")
+    return version
+
+
+def check_format(folder: Path) -> bool:
+    """Whether the folder is a cache; a later version's is refused.
+
+    Raises:
+        FormatError: a later infeed made it, or its marker is damaged.
+    """
+    version = read_marker(folder)
+    if version is not None and version > FORMAT_VERSION:
+        raise FormatError(
+            f"{folder} has format version {version}, and this infeed reads {FORMAT_VERSION}",
+            is_newer=True,
+        )
+    return version is not None
+
+
+def write_marker(folder: Path) -> None:
+    """Makes a folder a cache folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if read_marker(folder) is None:
+        write_json(
+            folder / MARKER,
+            {
+                "format": FORMAT_VERSION,
+                "what": "Images kept by infeed. It may be removed at any time: infeed cache clear.",
+            },
+        )
+
+
+def store_folders(folder: Path) -> Iterator[Path]:
+    """The stores of a cache folder, by name."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink() and (path / STORE_FILE).is_file():
+            yield path
+
+
+def segment_paths(store: Path) -> list[Path]:
+    """The segments of a store; empty where it does not exist.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    try:
+        return sorted(path for path in store.iterdir() if path.suffix == SUFFIX)
+    except FileNotFoundError:
+        return []
+
+
+def count_images(store: Path) -> int:
+    """How many entries a store has, without a look at their bytes; 0 where it is none."""
+    count = 0
+    with contextlib.suppress(OSError):
+        for path in segment_paths(store):
+            with contextlib.suppress(OSError, FormatError):
+                segment = Segment.open(path)
+                count += int((segment.table()["length"] > 0).sum())
+                segment.close()
+    return count
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What `clear` has removed.
+
+    Attributes:
+        stores: names of the stores.
+        segments: how many files of images.
+        bytes: their size.
+        left: what is in the folder and not ours.
+    """
+
+    stores: tuple[str, ...]
+    segments: int
+    bytes: int
+    left: tuple[str, ...]
+
+
+def clear(folder: Path, stores: tuple[str, ...] = ()) -> Cleared:
+    """Removes what infeed has put into a cache folder, and nothing else.
+
+    Processes that use it go on, with what they have open.
+
+    Args:
+        folder: of the cache.
+        stores: names of those to remove; all by default, and the folder too if it is empty then.
+
+    Raises:
+        ValueError: it is no cache folder, or has no such store.
+        FormatError: a later infeed made it.
+        OSError: something cannot be removed.
+    """
+    if not check_format(folder):
+        raise ValueError(f"{folder} is no cache of infeed: it has no {MARKER}")
+    there = {path.name: path for path in store_folders(folder)}
+    unknown = [name for name in stores if name not in there]
+    if unknown:
+        raise ValueError(f"{folder} has no store {unknown[0]!r}; it has {sorted(there)}")
+    removed, count, size = [], 0, 0
+    with folder_lock(folder, seconds=5) as is_held:
+        if not is_held:
+            raise TimeoutError(
+                f"{folder} is locked by a process that does not go on. End it, or try again."
+            )
+        for name in stores or there:
+            store = there[name]
+            for path in segment_paths(store):
+                size += path.stat().st_size
+                path.unlink(missing_ok=True)
+                count += 1
+            for path in (store / SETS_FOLDER).glob("*.json"):
+                path.unlink(missing_ok=True)
+            remove_partial_files(store)
+            remove_partial_files(store / SETS_FOLDER)
+            (store / STORE_FILE).unlink(missing_ok=True)
+            _remove_if_empty(store / SETS_FOLDER)
+            _remove_if_empty(store)
+            removed.append(name)
+        if not stores:
+            remove_partial_files(folder)
+            ours = {MARKER, LOCK_FILE}
+            if {path.name for path in folder.iterdir()} <= ours:
+                (folder / MARKER).unlink(missing_ok=True)
+                (folder / LOCK_FILE).unlink(missing_ok=True)
+                _remove_if_empty(folder)
+    left: list[str] = []
+    if folder.is_dir():
+        left = sorted(
+            path.name for path in folder.iterdir() if path.name not in (MARKER, LOCK_FILE, *there)
+        )
+        left += sorted(
+            f"{name}/{path.name}"
+            for name in removed
+            if (folder / name).is_dir()
+            for path in (folder / name).iterdir()
+        )
+    return Cleared(tuple(removed), count, size, tuple(left))
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not empty, or not there
+        folder.rmdir()

@@ -1,0 +1,69 @@
+"""Locks that the kernel gives back when their process dies, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK_FILE: Final = "lock"
+_PAUSE_SECONDS: Final = 0.005
+_TAKEN: Final = frozenset({errno.EWOULDBLOCK, errno.EACCES})
+
+
+def try_lock(descriptor: int) -> bool:
+    """Whether this open file is locked for us now; False if another process has it.
+
+    A file system without locks gives none: whoever needs one does without.
+
+    Raises:
+        OSError: this file system cannot lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return False
+        raise
+    return True
+
+
+def unlock(descriptor: int) -> None:
+    """Gives a lock back.
+
+    Raises:
+        OSError: this file system cannot lock.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path, *, seconds: float) -> Iterator[bool]:
+    """Holds the lock of a cache folder; gives False where it is not to be had in time.
+
+    It is held for moments: while a segment is made, taken over or removed. A process that was
+    stopped while it holds it must not stop the others: they do without, for now.
+
+    Args:
+        folder: of the cache; must exist.
+        seconds: how long to try.
+
+    Raises:
+        OSError: the lock file cannot be made, or this file system cannot lock.
+    """
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        until = time.monotonic() + seconds
+        while not (is_held := try_lock(descriptor)) and time.monotonic() < until:
+            time.sleep(_PAUSE_SECONDS)
+        yield is_held
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,319 @@
+"""`OpenStore`: the segments of one store, open, with everything that is known of them."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from infeed.cache.counts import Counter
+from infeed.cache.encoding import decode_jpeg_into
+from infeed.cache.filling import Filling
+from infeed.cache.folder import StoreName, check_format, segment_paths
+from infeed.cache.format import FormatError, checksum, valid_rows
+from infeed.cache.index import Index
+from infeed.cache.segment import Segment, erase
+from infeed.cache.settings import Cache
+from infeed.cache.sources import Source, Sources
+from infeed.manifest import Manifest
+from infeed.read import Storage
+from infeed.sample import Recipe, Scratch
+
+# How often a process that misses looks for what others have stored meanwhile.
+_REFRESH_SECONDS: Final = 2.0
+
+
+@final
+class OpenStore:
+    """What `Store` works with from its first use to its `close`.
+
+    Args:
+        cache: where, and how.
+        name: of the store.
+        recipe: the form of the images.
+        manifest: what exists.
+        storage: where the source images are.
+        counter: counts what happens.
+        say: told what went wrong: (what it is about, text); says each thing once.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        name: StoreName,
+        *,
+        recipe: Recipe,
+        manifest: Manifest,
+        storage: Storage,
+        counter: Counter,
+        say: Callable[[str, str], None],
+    ) -> None:
+        self.folder = cache.folder / name.folder
+        self._store_id = name.store_id
+        self._recipe = recipe
+        self._images = len(manifest)
+        self._image_bytes = recipe.height * recipe.width * recipe.channels
+        self._is_raw = name.encoding == "raw"
+        self._counter = counter
+        self._say = say
+        self._lock = threading.RLock()
+        self._segments: list[Segment] = []
+        self._seen: list[npt.NDArray[np.bool_]] = []  # the rows of each that are in the index
+        self._numbers: dict[bytes, int] = {}  # of each, by its id
+        self._left_out: set[Path] = set()
+        self._index = Index()
+        self._sources = Sources(manifest, storage, cache.identity)
+        self._filling = Filling(
+            cache,
+            name,
+            self.folder,
+            slot_bytes=self._image_bytes if self._is_raw else 0,
+            image_bytes=self._image_bytes,
+            say=say,
+        )
+        self._looked = 0.0
+        try:
+            check_format(cache.folder)
+            self._look()
+        except (FormatError, OSError) as error:
+            self._filling.stop(str(error))
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def load(
+        self, positions: Sequence[int], rows: npt.NDArray[np.uint8], scratch: Scratch
+    ) -> list[Source]:
+        """As `Store.load`."""
+        entries, missing = self._sources.find(positions, self._find)
+        indexes = np.flatnonzero(entries >= 0)
+        if len(indexes):
+            for index in self._read(entries[indexes], indexes, rows, scratch):
+                missing.append(self._sources.source(index, positions[index]))
+        self._counter.add(hits=len(positions) - len(missing), misses=len(missing))
+        return missing
+
+    def keep(self, sources: Sequence[Source], payloads: Sequence[npt.NDArray[np.uint8]]) -> None:
+        """As `Store.keep`."""
+        kept = [
+            (source, key, payload)
+            for source, payload in zip(sources, payloads, strict=True)
+            if (key := self._sources.key(source)) is not None
+        ]
+        stored = 0
+        while stored < len(kept):
+            count = self._put(kept[stored:])
+            if not count:
+                break
+            stored += count
+        self._counter.add(stored=stored, not_stored=len(sources) - stored)
+
+    def close(self) -> None:
+        """Closes the files; no thread may use the store any more."""
+        with self._lock:
+            self._filling.close()
+            for segment in self._segments:
+                segment.close()
+
+    def abandon(self) -> None:
+        """Closes the files in a forked process, without touching what is the parent's."""
+        self._filling.abandon()
+        for segment in self._segments:
+            segment.close()
+
+    def _put(self, images: Sequence[tuple[Source, bytes, npt.NDArray[np.uint8]]]) -> int:
+        """Stores the first of the images, as many as one segment takes; 0: no more."""
+        with self._lock:
+            slots, writer = self._filling.set_aside(
+                [payload.nbytes for _, _, payload in images],
+                missing=max(len(images), self._images - len(self._index)),
+            )
+            if writer is None:
+                return 0
+            segment = self._number(writer.segment)
+        images = images[: len(slots)]
+        keys = [key for _, key, _ in images]
+        data = [payload for _, _, payload in images]
+        sums = [checksum(payload) for payload in data]
+        try:
+            writer.put(slots, keys, data, sums)
+        except OSError as error:
+            with self._lock:
+                self._filling.fail(error)
+            return 0
+        with self._lock:
+            for (source, key, _), slot, each in zip(images, slots, sums, strict=True):
+                self._seen[segment][slot.row] = True
+                entry = self._index.add(
+                    key,
+                    segment=segment,
+                    row=slot.row,
+                    offset=slot.offset,
+                    length=slot.length,
+                    checksum=each,
+                )
+                self._sources.remember(source.position, entry, source.stamp)
+        return len(images)
+
+    def _find(self, key: bytes) -> int:
+        with self._lock:
+            entry = self._index.find(key)
+            if entry < 0 and time.monotonic() - self._looked > _REFRESH_SECONDS:
+                try:
+                    self._look()
+                except OSError as error:
+                    self._say("look", f"{self.folder} cannot be listed: {error.strerror}")
+                entry = self._index.find(key)
+            return entry
+
+    def _look(self) -> None:
+        """Reads what is new in the folder."""
+        self._looked = time.monotonic()
+        for path in segment_paths(self.folder):
+            if path in self._left_out:
+                continue
+            number = self._numbers.get(_id_in(path.stem), -1)
+            if number < 0:
+                number = self._open(path)
+            if number >= 0 and not self._seen[number].all():
+                self._add_rows(number)
+
+    def _open(self, path: Path) -> int:
+        """The number of a segment that is new; -1 where it is none of ours."""
+        try:
+            segment = Segment.open(path)
+        except FileNotFoundError:
+            return -1  # removed meanwhile
+        except (FormatError, OSError) as error:
+            return self._leave_out(path, error)
+        try:
+            segment.check_store(self._store_id)
+        except FormatError as error:
+            segment.close()
+            return self._leave_out(path, error)
+        return self._number(segment)
+
+    def _leave_out(self, path: Path, error: Exception) -> int:
+        self._left_out.add(path)
+        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        self._say("segment", f"{path} is left out of the cache: {text}")
+        return -1
+
+    def _number(self, segment: Segment) -> int:
+        """The number of a segment, which gets one if it is new."""
+        segment_id = segment.header.segment_id
+        number = self._numbers.setdefault(segment_id, len(self._segments))
+        if number == len(self._segments):
+            self._segments.append(segment)
+            self._seen.append(np.zeros(segment.header.entries, bool))
+        elif self._segments[number] is not segment:
+            segment.close()  # open already, for reading
+        return number
+
+    def _add_rows(self, number: int) -> None:
+        segment, seen = self._segments[number], self._seen[number]
+        try:
+            table = segment.table()
+        except OSError as error:
+            self._say("segment", f"{segment.path} cannot be read: {error.strerror}")
+            return
+        table["length"][seen] = 0
+        rows = valid_rows(table, segment.header.seed)
+        if self._is_raw:
+            rows = rows[table["length"][rows] == self._image_bytes]
+        seen[rows] = True
+        self._index.add_table(number, table, rows)
+
+    def _read(
+        self,
+        entries: npt.NDArray[np.int64],
+        indexes: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.uint8],
+        scratch: Scratch,
+    ) -> list[int]:
+        """Reads entries into rows; gives the numbers of the rows whose entries were not right.
+
+        Args:
+            entries: numbers, in the index.
+            indexes: the row of each.
+            rows: of the batch.
+            scratch: of this thread.
+        """
+        index = self._index
+        segments, offsets = index.segment[entries], index.offset[entries]
+        order = np.lexsort((offsets, segments))
+        entries, indexes = entries[order], indexes[order]
+        segments, offsets = segments[order], offsets[order]
+        lengths = index.length[entries]
+        sums = index.checksum[entries].tolist()
+        if self._is_raw:
+            pixels = rows.reshape(len(rows), -1)
+            buffers = [pixels[i] for i in indexes.tolist()]
+        else:
+            ends = np.cumsum(lengths)
+            block = scratch.decoded(int(ends[-1]))
+            buffers = np.split(block[: ends[-1]], ends[:-1])
+        # What lies one behind the other comes by one call.
+        is_next = (segments[1:] == segments[:-1]) & (offsets[1:] == offsets[:-1] + lengths[:-1])
+        cuts = [0, *(np.flatnonzero(~is_next) + 1).tolist(), len(entries)]
+        files, begins, sizes = segments.tolist(), offsets.tolist(), lengths.tolist()
+        bad: list[int] = []
+        for first, end in pairwise(cuts):
+            why = ""
+            try:
+                if not self._segments[files[first]].read_into(
+                    buffers[first:end], begins[first], sum(sizes[first:end])
+                ):
+                    why = "the file is too short"
+            except OSError as error:
+                why = error.strerror or str(error)
+            for i in range(first, end):
+                if why or checksum(buffers[i]) != sums[i]:
+                    self._drop(int(entries[i]), why or "an image in it is not what was stored")
+                    bad.append(int(indexes[i]))
+        if not self._is_raw:
+            for row, entry, buffer in zip(indexes.tolist(), entries.tolist(), buffers, strict=True):
+                if row not in bad and not self._decode(buffer, rows[row], entry):
+                    bad.append(row)
+        return bad
+
+    def _decode(self, data: npt.NDArray[np.uint8], row: npt.NDArray[np.uint8], entry: int) -> bool:
+        try:
+            decode_jpeg_into(data, self._recipe, row)
+        except ValueError as error:
+            self._drop(entry, str(error))
+            return False
+        return True
+
+    def _drop(self, entry: int, why: str) -> None:
+        """Forgets an entry that was not right, also on disk if that may be written."""
+        self._counter.add(damaged=1)
+        with self._lock:
+            index = self._index
+            segment = self._segments[int(index.segment[entry])]
+            if not index.length[entry]:
+                return
+            row, kept = int(index.row[entry]), int(index.checksum[entry])
+            index.remove(entry)
+        self._say(
+            "damaged",
+            f"{segment.path} is damaged: {why}. Such images are decoded again; `infeed cache "
+            "verify` finds them all.",
+        )
+        with contextlib.suppress(OSError):  # read-only, or gone: it is found again next time
+            erase(segment, row, kept)
+
+
+def _id_in(name: str) -> bytes:
+    """The id in the name of a segment; empty where it is no such name."""
+    try:
+        return bytes.fromhex(name)
+    except ValueError:
+        return b""

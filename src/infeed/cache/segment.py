@@ -1,0 +1,131 @@
+"""`Segment`: a file of images, read by any number of processes and written by one at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+from infeed.cache.format import (
+    ENTRY_BYTES,
+    ENTRY_TYPE,
+    HEADER_BYTES,
+    FormatError,
+    Header,
+)
+
+
+@final
+class Segment:
+    """A segment open for reading.
+
+    Only `pread` touches the file, never a memory map: when somebody cuts the file short, a read
+    comes back short, where a map would kill the process.
+
+    Attributes:
+        path: where the file was when it was opened; what is open stays the same file.
+        header: its header.
+    """
+
+    def __init__(self, path: Path, descriptor: int, header: Header) -> None:
+        self.path = path
+        self.header = header
+        self.descriptor = descriptor
+
+    @classmethod
+    def open(cls, path: Path, *, writable: bool = False) -> Self:
+        """Opens the file and reads its header.
+
+        Raises:
+            FormatError: it is no segment of this version.
+            OSError: it cannot be opened or read.
+        """
+        flags = os.O_RDWR if writable else os.O_RDONLY
+        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            header = Header.unpack(os.pread(descriptor, HEADER_BYTES, 0))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(path, descriptor, header)
+
+    def check_store(self, store_id: bytes) -> None:
+        """Refuses a file that was put into the wrong folder.
+
+        Raises:
+            FormatError: it holds the images of another store.
+        """
+        if self.header.store_id != store_id:
+            raise FormatError("it holds images of another recipe, decoder or encoding")
+
+    def table(self) -> npt.NDArray[np.void]:
+        """All rows of the table, as `ENTRY_TYPE`; zeros where the file is too short.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        size = self.header.entries * ENTRY_BYTES
+        data = bytearray(size)
+        view = memoryview(data)
+        done = 0
+        while done < size:
+            count = os.preadv(self.descriptor, [view[done:]], HEADER_BYTES + done)
+            if not count:
+                break
+            done += count
+        # A row that was cut through must not look like one that was half written.
+        data[done - done % ENTRY_BYTES : done] = bytes(done % ENTRY_BYTES)
+        return np.frombuffer(data, ENTRY_TYPE)
+
+    def row(self, number: int) -> bytes:
+        """The 48 bytes of a table row, fewer where the file is too short.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return os.pread(self.descriptor, ENTRY_BYTES, HEADER_BYTES + number * ENTRY_BYTES)
+
+    def read_into(self, buffers: list[npt.NDArray[np.uint8]], offset: int, size: int) -> bool:
+        """Fills the buffers from `offset` on, by one system call; False if the file is too short.
+
+        Args:
+            buffers: C-contiguous; together of `size` bytes.
+            offset: in the file.
+            size: in bytes.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return os.preadv(self.descriptor, buffers, offset) == size  # type: ignore[arg-type]  # arrays
+
+    def close(self) -> None:
+        """Closes the file. May be called more than once."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def erase(segment: Segment, row: int, checksum: int) -> None:
+    """Gives the table row of an image back that is not right, if it still says what was read.
+
+    Args:
+        segment: where it is.
+        row: of its table.
+        checksum: of the image, as the entry had it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    descriptor = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        # Another file may have taken its name.
+        if not os.path.sameopenfile(descriptor, segment.descriptor):
+            return
+        entry = np.frombuffer(segment.row(row), ENTRY_TYPE)
+        if len(entry) and int(entry["checksum"][0]) == checksum:
+            os.pwrite(descriptor, bytes(ENTRY_BYTES), HEADER_BYTES + row * ENTRY_BYTES)
+    finally:
+        os.close(descriptor)

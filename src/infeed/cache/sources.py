@@ -1,0 +1,163 @@
+"""`Sources`: which kept image belongs to which record, as long as its source stays as it was."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from infeed.cache.key import is_fresh, key_of_content, key_of_file
+from infeed.cache.settings import Identity
+from infeed.errors import StorageError
+from infeed.manifest import Manifest
+from infeed.read import Stamp, StampedStorage, Storage
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One record's image, as it is now.
+
+    Attributes:
+        index: its place among those that were asked for together.
+        position: its record.
+        stamp: of its file; None where it has none, or cannot be looked at.
+        data: its bytes, where they had to be read for the key.
+    """
+
+    index: int
+    position: int
+    stamp: Stamp | None = None
+    data: bytes | None = None
+
+
+@final
+class Sources:
+    """Finds the entries of records, and remembers them: 24 bytes a record.
+
+    Args:
+        manifest: what exists.
+        storage: where it is.
+        identity: how an image is known to be the same.
+    """
+
+    def __init__(self, manifest: Manifest, storage: Storage, identity: Identity) -> None:
+        self._manifest = manifest
+        self._storage = storage
+        is_stamped = identity == "stat" and isinstance(storage, StampedStorage)
+        self._stamped = storage if is_stamped and isinstance(storage, StampedStorage) else None
+        n = len(manifest) if self._stamped else 0
+        self._entries = np.full(n, -1, np.int64)
+        self._sizes = np.zeros(n, np.int64)
+        self._times = np.zeros(n, np.int64)
+
+    def find(
+        self, positions: Sequence[int], find: Callable[[bytes], int]
+    ) -> tuple[npt.NDArray[np.int64], list[Source]]:
+        """int64 (records,), the number of each record's entry, -1 where there is none; sources.
+
+        Args:
+            positions: records.
+            find: the number of the entry with a key, or -1.
+
+        Returns:
+            The numbers, and the sources of the records without an entry.
+        """
+        if self._stamped is None:
+            return self._find_by_content(positions, find)
+        uris = list(map(self._manifest.uri, positions))
+        stamps = self._stamped.stamps(uris)
+        records = np.array(positions)
+        # In this order: see `remember`.
+        sizes, times, entries = self._sizes[records], self._times[records], self._entries[records]
+        if None not in stamps:
+            now = np.array(stamps)
+            if (entries >= 0).all() and (now[:, 0] == sizes).all() and (now[:, 1] == times).all():
+                return entries, []
+        numbers, missing = [], []
+        for index, (position, uri, stamp, entry, *known) in enumerate(
+            zip(
+                positions,
+                uris,
+                stamps,
+                entries.tolist(),
+                sizes.tolist(),
+                times.tolist(),
+                strict=True,
+            )
+        ):
+            number = -1
+            if stamp is not None:
+                number = entry
+                if entry < 0 or tuple(known) != stamp:
+                    number = self._find_file(uri, stamp, find)
+                    if number >= 0:
+                        self.remember(position, number, stamp)
+            if number < 0:
+                missing.append(Source(index, position, stamp))
+            numbers.append(number)
+        return np.array(numbers), missing
+
+    def key(self, source: Source) -> bytes | None:
+        """What the image is stored under; None for one that must not be, for now.
+
+        Looks again: a source that has changed while it was read is not what `stamp` stands for,
+        nor one that is so new that the next change may get the same time.
+        """
+        if source.data is not None:
+            return key_of_content(source.data)
+        if source.stamp is None or self._stamped is None or is_fresh(source.stamp):
+            return None
+        uri = self._manifest.uri(source.position)
+        if self._stamped.stamps([uri]) != [source.stamp]:
+            return None
+        try:
+            return key_of_file(self._stamped.name(uri), source.stamp)
+        except StorageError:
+            return None
+
+    def remember(self, position: int, entry: int, stamp: Stamp | None) -> None:
+        """Notes the entry of a record, for as long as its source has this stamp."""
+        if stamp is not None:
+            # In this order, and read with the stamp first: whoever sees a stamp never sees the
+            # entry of an earlier one.
+            self._entries[position] = -1
+            self._sizes[position], self._times[position] = stamp
+            self._entries[position] = entry
+
+    def source(self, index: int, position: int) -> Source:
+        """The source of a record whose entry was not right; the entry is forgotten."""
+        uri = self._manifest.uri(position)
+        if self._stamped is not None:
+            self._entries[position] = -1
+            return Source(index, position, self._stamped.stamps([uri])[0])
+        data = None
+        with contextlib.suppress(StorageError):
+            data = self._storage.read(uri)
+        return Source(index, position, data=data)
+
+    def _find_file(self, uri: str, stamp: Stamp, find: Callable[[bytes], int]) -> int:
+        assert self._stamped is not None
+        try:
+            return find(key_of_file(self._stamped.name(uri), stamp))
+        except StorageError:
+            return -1
+
+    def _find_by_content(
+        self, positions: Sequence[int], find: Callable[[bytes], int]
+    ) -> tuple[npt.NDArray[np.int64], list[Source]]:
+        numbers, missing = [], []
+        for index, position in enumerate(positions):
+            number, data = -1, None
+            # Reading it again will say what is wrong.
+            with contextlib.suppress(StorageError):
+                data = self._storage.read(self._manifest.uri(position))
+                number = find(key_of_content(data))
+            if number < 0:
+                missing.append(Source(index, position, data=data))
+            numbers.append(number)
+        return np.array(numbers), missing

@@ -1,0 +1,159 @@
+"""`Store`: the kept images of one recipe, as a loader uses them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from infeed.cache.counts import Counter, Counts
+from infeed.cache.folder import StoreName
+from infeed.cache.open_store import OpenStore
+from infeed.cache.settings import Cache, Encoding
+from infeed.cache.sources import Source
+from infeed.manifest import Manifest
+from infeed.read import Storage
+from infeed.sample import Recipe, Scratch, decoder_versions
+
+logger = logging.getLogger(__name__)
+
+
+@final
+class Store:
+    """The kept images of one recipe in one cache folder.
+
+    Whatever happens to the folder, `load` gives the right pixels or none, and neither method
+    raises for the cache's sake: what went wrong is logged once, counted, and done without.
+
+    Life cycle: opened by its first use, closed by `close`, by its collection or at exit; used
+    again after `close`, it opens again. Safe for several threads, but for `close`.
+
+    Args:
+        cache: where, and how.
+        encoding: of the images.
+        recipe: their form.
+        manifest: what exists; 24 bytes a record are remembered of it, and 50 an image.
+        storage: where the source images are.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        encoding: Encoding,
+        *,
+        recipe: Recipe,
+        manifest: Manifest,
+        storage: Storage,
+    ) -> None:
+        self.cache = cache
+        self.encoding = encoding
+        self.name = StoreName.of(recipe, decoder_versions(), encoding)
+        self.folder: Path = cache.folder / self.name.folder
+        self._recipe = recipe
+        self._manifest = manifest
+        self._storage = storage
+        self._counter = Counter()
+        self._say = _Complaints()
+        self._lock = threading.Lock()
+        self._opened: OpenStore | None = None
+        self._process = os.getpid()
+        self._closer: weakref.finalize[[OpenStore, int], Store] | None = None
+
+    def __len__(self) -> int:
+        """How many images it holds, of any manifest."""
+        return len(self._open())
+
+    @property
+    def counts(self) -> Counts:
+        """What it has done so far."""
+        return self._counter.read()
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether it is open and holds about as many images as the manifest has."""
+        opened = self._opened
+        return opened is not None and 10 * len(opened) >= 9 * len(self._manifest)
+
+    def load(
+        self, positions: Sequence[int], rows: npt.NDArray[np.uint8], scratch: Scratch
+    ) -> list[Source]:
+        """Fills the rows of the records that it has; gives the sources that it has not.
+
+        Args:
+            positions: records.
+            rows: uint8 (records, height, width, channels), C-contiguous. A row whose record is
+                missing is undefined.
+            scratch: of the calling thread.
+        """
+        return self._open().load(positions, rows, scratch)
+
+    def keep(self, sources: Sequence[Source], payloads: Sequence[npt.NDArray[np.uint8]]) -> None:
+        """Stores images that `load` did not have.
+
+        Args:
+            sources: from `load`.
+            payloads: the bytes of each, C-contiguous uint8: its pixels, or its JPEG.
+        """
+        self._open().keep(sources, payloads)
+
+    def close(self) -> None:
+        """Closes its files, and gives back the space that it reserved and did not use."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+            if self._closer is not None:
+                self._closer.detach()
+                self._closer = None
+        if opened is not None:
+            _close(opened, self._process)
+
+    def _open(self) -> OpenStore:
+        opened = self._opened
+        if opened is not None and self._process == os.getpid():
+            return opened
+        if self._process != os.getpid():
+            # Forked: what is open is the parent's, and so may be the lock.
+            self._lock = threading.Lock()
+            self._process = os.getpid()
+            if opened is not None:
+                opened.abandon()
+            self._opened = None
+        with self._lock:
+            if self._opened is None:
+                self._opened = OpenStore(
+                    self.cache,
+                    self.name,
+                    recipe=self._recipe,
+                    manifest=self._manifest,
+                    storage=self._storage,
+                    counter=self._counter,
+                    say=self._say,
+                )
+                self._closer = weakref.finalize(self, _close, self._opened, os.getpid())
+            return self._opened
+
+
+class _Complaints:
+    """Says what went wrong, each thing once. Apart, so that nothing holds on to the store."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def __call__(self, about: str, text: str) -> None:
+        if about not in self._said:
+            self._said.add(about)
+            logger.warning("%s", text)
+
+
+def _close(opened: OpenStore, process: int) -> None:
+    """Closes a store, unless this process was forked off the one that opened it."""
+    if os.getpid() == process:
+        opened.close()
+    else:
+        opened.abandon()
