@@ -96,6 +96,9 @@ class Index:
         if self.length[number]:
             self.length[number] = 0
             self._there -= 1
+            if self._pending.get((int(self._hi[number]), int(self._lo[number]))) == number:
+                # It may have stood before an earlier one.
+                self._sort()
 
     def _grow(self, more: int) -> int:
         """Makes room for entries; the number of the first."""

@@ -79,6 +79,7 @@ class OpenStore:
             say=say,
         )
         self._looked = 0.0
+        self._is_closed = False
         try:
             check_format(cache.folder)
             self._look()
@@ -116,8 +117,9 @@ class OpenStore:
         self._counter.add(stored=stored, not_stored=len(sources) - stored)
 
     def close(self) -> None:
-        """Closes the files; no thread may use the store any more."""
+        """Closes the files. Whoever still uses the store gets no more images from it."""
         with self._lock:
+            self._is_closed = True
             self._filling.close()
             for segment in self._segments:
                 segment.close()
@@ -294,14 +296,14 @@ class OpenStore:
 
     def _drop(self, entry: int, why: str) -> None:
         """Forgets an entry that was not right, also on disk if that may be written."""
-        self._counter.add(damaged=1)
         with self._lock:
             index = self._index
-            segment = self._segments[int(index.segment[entry])]
-            if not index.length[entry]:
+            if self._is_closed or not index.length[entry]:
                 return
+            segment = self._segments[int(index.segment[entry])]
             row, kept = int(index.row[entry]), int(index.checksum[entry])
             index.remove(entry)
+        self._counter.add(damaged=1)
         self._say(
             "damaged",
             f"{segment.path} is damaged: {why}. Such images are decoded again; `infeed cache "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -48,6 +49,7 @@ class Sources:
     def __init__(self, manifest: Manifest, storage: Storage, identity: Identity) -> None:
         self._manifest = manifest
         self._storage = storage
+        self._lock = threading.Lock()
         is_stamped = identity == "stat" and isinstance(storage, StampedStorage)
         self._stamped = storage if is_stamped and isinstance(storage, StampedStorage) else None
         n = len(manifest) if self._stamped else 0
@@ -125,9 +127,10 @@ class Sources:
         if stamp is not None:
             # In this order, and read with the stamp first: whoever sees a stamp never sees the
             # entry of an earlier one.
-            self._entries[position] = -1
-            self._sizes[position], self._times[position] = stamp
-            self._entries[position] = entry
+            with self._lock:
+                self._entries[position] = -1
+                self._sizes[position], self._times[position] = stamp
+                self._entries[position] = entry
 
     def source(self, index: int, position: int) -> Source:
         """The source of a record whose entry was not right; the entry is forgotten."""

@@ -103,10 +103,9 @@ class SegmentWriter:
             OSError: no space, no permission, no such folder. Nothing is left of the file.
         """
         segment_id = secrets.token_bytes(16)
-        if slot_bytes:
-            entries = max(0, size - HEADER_BYTES) // (slot_bytes + ENTRY_BYTES)
-        else:
-            entries = max(0, size - HEADER_BYTES) // _BYTES_PER_ROW
+        # Images begin on a page of their own, so that nearly one may be left empty before it.
+        inside = max(0, size - HEADER_BYTES - _PAGE)
+        entries = inside // (slot_bytes + ENTRY_BYTES if slot_bytes else _BYTES_PER_ROW)
         data_at = -(-(HEADER_BYTES + entries * ENTRY_BYTES) // _PAGE) * _PAGE
         if slot_bytes:
             size = data_at + entries * slot_bytes
