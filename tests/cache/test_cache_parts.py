@@ -95,7 +95,8 @@ def test_only_rows_of_zeros_are_free() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(KEYS[:3]), st.sampled_from(["add", "table", "remove"])), max_size=80
+        st.tuples(st.sampled_from(KEYS[:3]), st.sampled_from(["add", "table", "remove"])),
+        max_size=80,
     )
 )
 def test_an_index_finds_what_a_dict_finds(steps: list[tuple[bytes, str]]) -> None:
