@@ -13,7 +13,7 @@ from infeed.cache.encoding import JPEG_SHARE
 from infeed.cache.folder import (
     STORE_FILE,
     StoreName,
-    check_format,
+    check_version,
     segment_paths,
     write_marker,
 )
@@ -149,7 +149,7 @@ class Filling:
         root = self._cache.folder
         if not self._has_folder:
             root.mkdir(parents=True, exist_ok=True)
-            check_format(root)
+            check_version(root)
             write_marker(root)
             self._folder.mkdir(exist_ok=True)
             if not (self._folder / STORE_FILE).exists():

@@ -69,37 +69,36 @@ class StoreName:
         return f"{size}-{recipe['color_mode']}-{self.encoding}-{self.store_id.hex()[:12]}"
 
 
-def read_marker(folder: Path) -> int | None:
-    """The format version that a cache folder says it has; None where it is no cache folder.
+def is_cache(folder: Path) -> bool:
+    """Whether infeed has made this folder a cache."""
+    return (folder / MARKER).is_file()
 
-    Raises:
-        FormatError: there is a marker that cannot be understood.
+
+def read_version(folder: Path) -> int | None:
+    """The format version that a cache folder says it has; None where it says nothing.
+
+    A marker that is damaged says nothing: each segment has the version, too.
     """
     try:
         value = json.loads((folder / MARKER).read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError):
         return None
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{folder / MARKER} cannot be read: {error}") from None
     version = value.get("format") if isinstance(value, dict) else None
-    if not isinstance(version, int):
-        raise FormatError(f"{folder / MARKER} names no format version")
-    return version
+    return version if isinstance(version, int) else None
 
 
-def check_format(folder: Path) -> bool:
-    """Whether the folder is a cache; a later version's is refused.
+def check_version(folder: Path) -> None:
+    """Refuses the cache of a later version.
 
     Raises:
-        FormatError: a later infeed made it, or its marker is damaged.
+        FormatError: a later infeed made it.
     """
-    version = read_marker(folder)
+    version = read_version(folder)
     if version is not None and version > FORMAT_VERSION:
         raise FormatError(
             f"{folder} has format version {version}, and this infeed reads {FORMAT_VERSION}",
             is_newer=True,
         )
-    return version is not None
 
 
 def write_marker(folder: Path) -> None:
@@ -108,7 +107,7 @@ def write_marker(folder: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    if read_marker(folder) is None:
+    if read_version(folder) is None:
         write_json(
             folder / MARKER,
             {
@@ -181,7 +180,8 @@ def clear(folder: Path, stores: tuple[str, ...] = ()) -> Cleared:
         FormatError: a later infeed made it.
         OSError: something cannot be removed.
     """
-    if not check_format(folder):
+    check_version(folder)
+    if not is_cache(folder):
         raise ValueError(f"{folder} is no cache of infeed: it has no {MARKER}")
     there = {path.name: path for path in store_folders(folder)}
     unknown = [name for name in stores if name not in there]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from infeed.cache.counts import Counter
 from infeed.cache.encoding import decode_jpeg_into
 from infeed.cache.filling import Filling
-from infeed.cache.folder import StoreName, check_format, segment_paths
+from infeed.cache.folder import StoreName, check_version, segment_paths
 from infeed.cache.format import FormatError, checksum, valid_rows
 from infeed.cache.index import Index
 from infeed.cache.segment import Segment, erase
@@ -81,7 +81,7 @@ class OpenStore:
         self._looked = 0.0
         self._is_closed = False
         try:
-            check_format(cache.folder)
+            check_version(cache.folder)
             self._look()
         except (FormatError, OSError) as error:
             self._filling.stop(str(error))
