@@ -144,6 +144,16 @@ def test_the_settings_of_a_cache_are_given_flat_or_whole(folder, tmp_path):
             image_dataset_from_directory(folder, **options, **given)
 
 
+def test_a_cache_among_the_class_folders_is_no_class(folder):
+    for _ in range(2):
+        dataset = image_dataset_from_directory(folder, cache=folder / "cache", verbose=False)
+        assert sorted(dataset.class_names) == sorted(CLASSES)
+        for _ in dataset:
+            pass
+        dataset.close()
+    assert (folder / "cache" / "infeed-cache.json").exists()
+
+
 def test_verbose_says_how_images_are_kept_and_why(folder, tmp_path, capsys):
     manifest = image_dataset_from_directory(folder, verbose=False).loader.manifest
     image_dataset_from_manifest(manifest, image_size=32, cache=tmp_path / "cache")

@@ -15,10 +15,11 @@ from infeed.cache.format import FORMAT_VERSION, SUFFIX, FormatError
 from infeed.cache.lock import LOCK_FILE, folder_lock
 from infeed.cache.segment import Segment
 from infeed.cache.settings import Encoding
+from infeed.manifest.from_folders import CACHE_MARKER
 from infeed.sample import Recipe
 from infeed.whole_file import remove_partial_files, write_json
 
-MARKER: Final = "infeed-cache.json"
+MARKER: Final = CACHE_MARKER
 STORE_FILE: Final = "store.json"
 SETS_FOLDER: Final = "sets"
 

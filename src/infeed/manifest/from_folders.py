@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from infeed.errors import ManifestError
 from infeed.manifest.classes import given_class_names
 from infeed.manifest.extensions import extension_suffixes
 from infeed.manifest.place import listing
 from infeed.manifest.rows import Rows
+
+CACHE_MARKER: Final = "infeed-cache.json"
+"""The file by which a folder is known to be a cache of infeed."""
 
 
 def read_folders(
@@ -34,7 +37,8 @@ def read_folders(
 
     As in Keras, files and folders whose name begins with a dot are left out, a class folder
     without images is a class all the same, and a class folder may itself be a link. In each
-    folder the files come first, then the folders, each sorted by their bytes.
+    folder the files come first, then the folders, each sorted by their bytes. A cache of infeed
+    among the class folders is none of them.
     """
     suffixes = extension_suffixes(extensions)
     tree = _Tree(os.fsencode(directory), suffixes, follow_links=follow_links)
@@ -62,6 +66,7 @@ def _class_folders(
     tree: _Tree, directory: Path, class_names: Iterable[str | int] | None
 ) -> list[bytes]:
     files, folders = tree.entries(b"", follow_links=True)
+    folders = [folder for folder in folders if not tree.holds(folder, CACHE_MARKER)]
     if class_names is not None:
         given = given_class_names(class_names)
         wanted = [name.encode("utf-8", "surrogateescape") for name in given]
@@ -107,6 +112,10 @@ class _Tree:
             for file in files:
                 yield _join(here, file)
             waiting.extend((_join(here, name), above) for name in reversed(folders))
+
+    def holds(self, folder: bytes, name: str) -> bool:
+        """Whether something of that name is directly in a folder."""
+        return os.path.lexists(_join(_join(self._root, folder), os.fsencode(name)))
 
     def entries(self, folder: bytes, *, follow_links: bool) -> tuple[list[bytes], list[bytes]]:
         """The names of the images and of the folders in a folder, each sorted."""
