@@ -177,7 +177,7 @@ class BatchWork:
         task.spent[_READ] += read - start
         task.spent[_DECODE] += decoded - read
         payload = image.reshape(-1)
-        if stages.store is not None and stages.store.encoding == "jpeg":
+        if stages.reencoding == "jpeg":
             # Also where it cannot be kept: what a run sees must not depend on that.
             payload = np.frombuffer(encode_jpeg(image, stages.recipe), np.uint8)
             decode_jpeg_into(payload, stages.recipe, image)

@@ -33,7 +33,7 @@ def identity(
     scale: float | None,
     on_bad_image: str,
     class_weights: list[float] | None,
-    cache_encoding: str | None,
+    reencoding: str | None,
 ) -> dict[str, Any]:
     """What `check_same` compares, under constant keys, as JSON values of less than 3 KB."""
     return {
@@ -51,8 +51,7 @@ def identity(
         "scale": None if scale is None else float(scale),
         "on_bad_image": on_bad_image,
         "class_weights": _shortened(class_weights),
-        # Raw images are what they would be without a cache.
-        "reencoding": None if cache_encoding in (None, "raw") else cache_encoding,
+        "reencoding": reencoding,
     }
 
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from infeed.batch_stream import BatchStream
 from infeed.batch_work import BatchWork, Tool
-from infeed.cache import Cache, Choice, Counts, Store, encoding_for
+from infeed.cache import Cache, Choice, Counts, Store, can_be_jpeg, encoding_for
 from infeed.errors import ManifestError, ResumeError
 from infeed.identity import identity
 from infeed.manifest import LabelMode, Manifest
 from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, draws
 from infeed.read import LocalStorage, Storage
 from infeed.sample import Recipe
-from infeed.stages import OnBadImage, PixelType, Stages, weights_by_class
+from infeed.stages import OnBadImage, PixelType, Reencoding, Stages, weights_by_class
 from infeed.state import cursor_of, save_state
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
@@ -26,7 +26,7 @@ from infeed.stream.cores import usable_cores
 from infeed.stream.meter import Meter
 from infeed.stream.quarantine import Quarantine
 
-__all__ = ["BatchStream", "Loader", "OnBadImage", "PixelType"]
+__all__ = ["BatchStream", "Loader", "OnBadImage", "PixelType", "Reencoding"]
 
 # Batches under way or ready. Two keep the threads busy while the reader takes one; the third
 # absorbs a step that is shorter than the others.
@@ -51,6 +51,9 @@ class Loader:
         storage: where the bytes come from; the manifest's image folder by default.
         cache: keeps fitted images on disk, so that later epochs decode nothing: a folder, or a
             `Cache`. None: nothing is kept.
+        reencoding: `jpeg`: all images go through the JPEG of a cache with that encoding, though
+            there is none, so that their pixels are those of a run that had one. None: only as
+            the cache does it.
         label_mode: `int`: int32 (rows,); `categorical`: one-hot float32 (rows, num_classes);
             `binary`: float32 (rows, 1), for two classes; None: no labels.
         class_weight: what the weights of a class' rows are multiplied with; 1 where a class is
@@ -71,6 +74,7 @@ class Loader:
             count, nor does `batch`. May be set, to have `resume` begin elsewhere.
         cache: the cache's settings, or None.
         cache_choice: how it keeps images, and why so, or None.
+        reencoding: what all images go through, or None.
         members: the classes of the records, where the sampling needs them; otherwise None.
 
     Raises:
@@ -96,6 +100,7 @@ class Loader:
         *,
         storage: Storage | None = None,
         cache: Cache | str | Path | None = None,
+        reencoding: Reencoding | None = None,
         label_mode: LabelMode | None = "int",
         class_weight: Mapping[int, float] | None = None,
         dtype: PixelType = "uint8",
@@ -129,6 +134,7 @@ class Loader:
                 manifest=manifest,
                 storage=storage,
             )
+        self.reencoding = _reencoding(reencoding, recipe, store)
         self.label_mode: LabelMode | None = label_mode
         self.dtype: PixelType = dtype
         self.scale = scale
@@ -143,6 +149,7 @@ class Loader:
             recipe=recipe,
             storage=storage,
             store=store,
+            reencoding=self.reencoding,
             seed=sampler.seed,
             label_mode=label_mode,
             class_weights=weights_by_class(class_weight, manifest),
@@ -225,7 +232,7 @@ class Loader:
             scale=self.scale,
             on_bad_image=self.on_bad_image,
             class_weights=None if weights is None else weights.tolist(),
-            cache_encoding=None if self.cache_choice is None else self.cache_choice.encoding,
+            reencoding=self.reencoding,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -345,6 +352,23 @@ class Loader:
             start = 0
             if self.sampler.remainder != "carry":
                 phase = 0
+
+
+def _reencoding(asked: Reencoding | None, recipe: Recipe, store: Store | None) -> Reencoding | None:
+    """What the pixels of every image go through, asked for or because they are kept so."""
+    if store is None:
+        if asked == "jpeg" and not can_be_jpeg(recipe):
+            raise ValueError(
+                f"JPEG has no channels for color_mode={recipe.color_mode!r}: leave reencoding out"
+            )
+        return asked
+    if asked is not None:
+        raise ValueError(
+            "reencoding is for a loader without a cache, whose encoding decides: pass "
+            f"Cache(..., encoding={asked!r})"
+        )
+    # Raw images are what they would be without a cache.
+    return "jpeg" if store.encoding == "jpeg" else None
 
 
 def _class_members(sampler: Sampler, manifest: Manifest) -> ClassMembers | None:

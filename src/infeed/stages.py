@@ -20,6 +20,7 @@ from infeed.stream.quarantine import Quarantine
 
 OnBadImage = Literal["replace", "mask", "raise"]
 PixelType = Literal["uint8", "float32"]
+Reencoding = Literal["jpeg"]
 
 
 @final
@@ -30,6 +31,7 @@ class Stages:
     Attributes:
         seed: the sampler's, which chooses the replacements of bad images.
         store: the kept images, or None.
+        reencoding: what the pixels of every image go through, kept or not; None: nothing.
         class_weights: float32 (num_classes,), as `weights_by_class` makes them, or None where
             all classes weigh 1.
 
@@ -41,6 +43,7 @@ class Stages:
     recipe: Recipe
     storage: Storage
     store: Store | None
+    reencoding: Reencoding | None
     seed: int
     label_mode: LabelMode | None
     class_weights: npt.NDArray[np.float32] | None
@@ -53,6 +56,8 @@ class Stages:
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, get_args(PixelType))
         _check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
+        if self.reencoding is not None:
+            _check_choice("reencoding", self.reencoding, get_args(Reencoding))
         if self.label_mode is not None:
             _check_choice("label_mode", self.label_mode, get_args(LabelMode))
         scale, manifest = self.scale, self.manifest

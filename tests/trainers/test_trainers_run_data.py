@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from infeed import (
+    Cache,
     ImageDataset,
     Loader,
     LocalStorage,
@@ -229,3 +230,47 @@ def test_half_a_file_is_refused(data, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=r"data\.json is damaged, it is not JSON"):
         RunData.read(tmp_path)
+
+
+def test_a_run_whose_cache_keeps_jpegs_is_made_again_with_their_pixels(tmp_path):
+    noise = np.random.default_rng(5).integers(0, 256, (4, 9, 9, 3), np.uint8)
+    for number, image in enumerate(noise):
+        path = tmp_path / "a" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    source = ManifestSource(str(tmp_path / "a"), is_folder=True)
+    manifest = Manifest.open(source.path, labelled=False)
+    recipe, sampler = Recipe(height=9, width=9), Sampler(batch_size=4)
+    plain = Loader(manifest, recipe, sampler).batch(0, 0).images
+    cache = Cache(tmp_path / "cache", encoding="jpeg")
+    loader = Loader(manifest, recipe, sampler, cache=cache)
+    seen = loader.batch(0, 0).images
+    RunData.of(loader, source, steps_per_epoch=1).write(tmp_path)
+    loader.close()
+    again = RunData.read(tmp_path).loader()
+    assert again.cache is None
+    assert np.array_equal(again.batch(0, 0).images, seen)
+    assert not np.array_equal(seen, plain)
+    assert again.identity() == loader.identity()
+
+
+def test_a_file_from_before_caches_is_of_a_run_without(data, tmp_path):
+    data.write(tmp_path)
+    path = tmp_path / "data.json"
+    value = json.loads(path.read_text("utf-8"))
+    assert value.pop("reencoding") is None
+    path.write_text(json.dumps(value), "utf-8")
+    assert RunData.read(tmp_path) == data
+
+
+def test_a_reencoding_that_cannot_be_is_refused(data):
+    with pytest.raises(ValueError, match=r"RunData\.reencoding must be one of"):
+        replace(data, reencoding="webp")
+    manifest = Manifest.from_rows(["a.png"], images="/")
+    recipe, sampler = Recipe(height=4, width=4), Sampler(batch_size=1)
+    with pytest.raises(ValueError, match="reencoding must be one of"):
+        Loader(manifest, recipe, sampler, reencoding="webp")
+    with pytest.raises(ValueError, match="JPEG has no channels for color_mode='rgba'"):
+        Loader(manifest, replace(recipe, color_mode="rgba"), sampler, reencoding="jpeg")
+    with pytest.raises(ValueError, match=r"without a cache.*Cache\(\.\.\., encoding='jpeg'\)"):
+        Loader(manifest, recipe, sampler, cache="/tmp/never-made", reencoding="jpeg")

@@ -2,7 +2,7 @@
 
 from infeed.cache.auto import Choice, encoding_for
 from infeed.cache.counts import Counts
-from infeed.cache.encoding import decode_jpeg_into, encode_jpeg
+from infeed.cache.encoding import can_be_jpeg, decode_jpeg_into, encode_jpeg
 from infeed.cache.settings import Cache, Encoding, EncodingChoice, Identity
 from infeed.cache.sources import Source
 from infeed.cache.store import Store
@@ -16,6 +16,7 @@ __all__ = [
     "Identity",
     "Source",
     "Store",
+    "can_be_jpeg",
     "decode_jpeg_into",
     "encode_jpeg",
     "encoding_for",

@@ -173,10 +173,11 @@ def _trained_steps(run: Path) -> int | None:
 
 def _recipe_in_words(data: RunData) -> str:
     recipe = data.recipe
-    return (
+    words = (
         f"{recipe.height}x{recipe.width} {recipe.color_mode}, {recipe.fit}, "
         f"{recipe.interpolation}, decode {recipe.decode}"
     )
+    return words if data.reencoding is None else f"{words}, through {data.reencoding.upper()}"
 
 
 def _in_words(title: str, facts: dict[str, str], rows: Sequence[BatchRow], out: Path | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, final, get_args
 
 from infeed.errors import ManifestError
-from infeed.loader import Loader, OnBadImage
+from infeed.loader import Loader, OnBadImage, Reencoding
 from infeed.manifest import LabelMode, Manifest
 from infeed.manifest.duplicates import Duplicates
 from infeed.order import Sampler
@@ -84,6 +84,7 @@ class RunData:
         recipe: of the loader.
         sampler: of the loader.
         steps_per_epoch: how many steps the trainer's epochs have.
+        reencoding: of the loader: what a cache did to all images.
     """
 
     source: ManifestSource
@@ -95,6 +96,7 @@ class RunData:
     recipe: Recipe
     sampler: Sampler
     steps_per_epoch: int
+    reencoding: Reencoding | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("records", 0), ("steps_per_epoch", 1)):
@@ -105,6 +107,7 @@ class RunData:
                 )
         _check_choice("RunData.label_mode", self.label_mode, (*get_args(LabelMode), None))
         _check_choice("RunData.on_bad_image", self.on_bad_image, get_args(OnBadImage))
+        _check_choice("RunData.reencoding", self.reencoding, (*get_args(Reencoding), None))
 
     @classmethod
     def of(cls, loader: Loader, source: ManifestSource, *, steps_per_epoch: int) -> RunData:
@@ -119,6 +122,7 @@ class RunData:
             recipe=loader.recipe,
             sampler=loader.sampler,
             steps_per_epoch=steps_per_epoch,
+            reencoding=loader.reencoding,
         )
 
     def loader(self) -> Loader:
@@ -154,6 +158,7 @@ class RunData:
             self.recipe,
             self.sampler,
             storage=LocalStorage(manifest.images or "", outside=source.outside or source.is_folder),
+            reencoding=self.reencoding,
             label_mode=self.label_mode,
             on_bad_image=self.on_bad_image,
             max_bad=1.0,
@@ -196,6 +201,8 @@ class RunData:
                 "Use the release of infeed that wrote it."
             )
         try:
+            # Runs from before there were caches do not name it.
+            value = {"reencoding": None, **value}
             given: dict[str, Any] = {field.name: value[field.name] for field in fields(cls)}
             return cls(
                 **given
