@@ -17,8 +17,9 @@ from infeed.cache.folder import (
     segment_paths,
     write_marker,
 )
-from infeed.cache.format import ENTRY_BYTES, HEADER_BYTES, FormatError, Header
+from infeed.cache.format import ENTRY_BYTES, HEADER_BYTES, FormatError
 from infeed.cache.lock import folder_lock
+from infeed.cache.segment import Segment
 from infeed.cache.settings import Cache
 from infeed.cache.space import bytes_used, format_bytes, room_on_disk
 from infeed.cache.writer import SegmentWriter, Slot
@@ -187,11 +188,13 @@ class Filling:
 
     def _reserved(self, path: Path) -> int:
         """The size that a segment has when it is written to."""
-        with path.open("rb") as file:
-            try:
-                return Header.unpack(file.read(HEADER_BYTES)).file_bytes
-            except FormatError:
-                return 0
+        try:
+            segment = Segment.open(path)
+        except FormatError:
+            return 0
+        size = segment.header.file_bytes
+        segment.close()
+        return size
 
     def _new(self, length: int, missing: int, room: int, used: int) -> SegmentWriter | None:
         per_image = self._slot_bytes or int(self._image_bytes * JPEG_SHARE)

@@ -44,7 +44,9 @@ class Segment:
             OSError: it cannot be opened or read.
         """
         flags = os.O_RDWR if writable else os.O_RDONLY
-        descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW)
+        # O_NONBLOCK: a pipe of that name would be waited for; to files it makes no difference.
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(path, flags)
         try:
             header = Header.unpack(os.pread(descriptor, HEADER_BYTES, 0))
         except BaseException:
