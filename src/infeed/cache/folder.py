@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,17 @@ from infeed.cache.segment import Segment
 from infeed.cache.settings import Encoding
 from infeed.manifest.from_folders import CACHE_MARKER
 from infeed.sample import Recipe
-from infeed.whole_file import remove_partial_files, write_json
+from infeed.whole_file import PARTIAL, write_json
 
 MARKER: Final = CACHE_MARKER
 STORE_FILE: Final = "store.json"
 SETS_FOLDER: Final = "sets"
+
+# What is ours is told by its name: a file that a power failure has emptied is ours still.
+_STORE_NAME: Final = re.compile(r"\d+x\d+-[a-z]+-(?:raw|jpeg)-[0-9a-f]{12}")
+_SEGMENT_NAME: Final = re.compile(rf"[0-9a-f]{{32}}\{SUFFIX}")
+_SET_NAME: Final = re.compile(r"[0-9a-f]{32}\.json")
+_PARTIAL_NAME: Final = re.compile(rf"{PARTIAL}\d+-(.+)")
 
 
 @final
@@ -121,7 +128,7 @@ def write_marker(folder: Path) -> None:
 def store_folders(folder: Path) -> Iterator[Path]:
     """The stores of a cache folder, by name."""
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.is_symlink() and (path / STORE_FILE).is_file():
+        if _STORE_NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             yield path
 
 
@@ -135,6 +142,11 @@ def segment_paths(store: Path) -> list[Path]:
         return sorted(path for path in store.iterdir() if path.suffix == SUFFIX)
     except FileNotFoundError:
         return []
+
+
+def is_segment(path: Path) -> bool:
+    """Whether a file is one of ours, whatever is in it."""
+    return _SEGMENT_NAME.fullmatch(path.name) is not None and _is_plain_file(path)
 
 
 def count_images(store: Path) -> int:
@@ -196,21 +208,19 @@ def clear(folder: Path, stores: tuple[str, ...] = ()) -> Cleared:
             )
         for name in stores or there:
             store = there[name]
-            for path in segment_paths(store):
-                size += path.stat().st_size
-                path.unlink(missing_ok=True)
-                count += 1
-            for path in (store / SETS_FOLDER).glob("*.json"):
-                path.unlink(missing_ok=True)
-            remove_partial_files(store)
-            remove_partial_files(store / SETS_FOLDER)
-            (store / STORE_FILE).unlink(missing_ok=True)
+            for path in filter(is_segment, segment_paths(store)):
+                with contextlib.suppress(FileNotFoundError):  # its writer was faster
+                    size += path.stat().st_size
+                    path.unlink()
+                    count += 1
+            _remove_files(store / SETS_FOLDER, _SET_NAME)
             _remove_if_empty(store / SETS_FOLDER)
+            _remove_files(store, re.compile(re.escape(STORE_FILE)))
             _remove_if_empty(store)
             removed.append(name)
         if not stores:
-            remove_partial_files(folder)
             ours = {MARKER, LOCK_FILE}
+            _remove_files(folder, re.compile(re.escape(MARKER)), but=MARKER)
             if {path.name for path in folder.iterdir()} <= ours:
                 (folder / MARKER).unlink(missing_ok=True)
                 (folder / LOCK_FILE).unlink(missing_ok=True)
@@ -227,6 +237,21 @@ def clear(folder: Path, stores: tuple[str, ...] = ()) -> Cleared:
             for path in (folder / name).iterdir()
         )
     return Cleared(tuple(removed), count, size, tuple(left))
+
+
+def _remove_files(folder: Path, names: re.Pattern[str], *, but: str = "") -> None:
+    """Removes the files of these names, and what writers of them that were killed have left."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        partial = _PARTIAL_NAME.fullmatch(path.name)
+        name = path.name if partial is None else partial[1]
+        if names.fullmatch(name) and path.name != but and _is_plain_file(path):
+            path.unlink(missing_ok=True)
+
+
+def _is_plain_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _remove_if_empty(folder: Path) -> None:
