@@ -262,6 +262,12 @@ class Loader:
         store = self._stages.store
         return Counts() if store is None else store.counts
 
+    @property
+    def cache_complaints(self) -> dict[str, str]:
+        """What went wrong with the cache, by what it is about: see `Store.complaints`."""
+        store = self._stages.store
+        return {} if store is None else store.complaints
+
     def close(self) -> None:
         """Closes the files of the cache; they are opened again when they are needed.
 

@@ -26,6 +26,9 @@ class Counts:
     not_stored: int = 0
     damaged: int = 0
 
+    def __add__(self, more: Self) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(more, name) for name in _NAMES))
+
     def __sub__(self, earlier: Self) -> Counts:
         return Counts(*(getattr(self, name) - getattr(earlier, name) for name in _NAMES))
 

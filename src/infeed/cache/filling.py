@@ -110,14 +110,14 @@ class Filling:
         """Stores no more, since writing has failed."""
         self._stop_after(error)
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str, *, about: str = "stop") -> None:
         """Stores no more, and says why."""
         self._is_stopped = True
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         self._say(
-            "stop",
+            about,
             f"The cache in {self._cache.folder} takes no more images: {reason}. Training goes on; "
             "what it does not hold is decoded each time.",
         )
@@ -211,7 +211,8 @@ class Filling:
                 if limit is not None and limit - used < least:
                     self.stop(
                         f"its segments have {format_bytes(used)}, and the limit is "
-                        f"{format_bytes(limit)}"
+                        f"{format_bytes(limit)}",
+                        about="limit",
                     )
                 else:
                     self.stop("the disk is almost full")

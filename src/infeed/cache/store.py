@@ -16,6 +16,7 @@ import numpy.typing as npt
 from infeed.cache.counts import Counter, Counts
 from infeed.cache.folder import StoreName
 from infeed.cache.open_store import OpenStore
+from infeed.cache.sets import Use
 from infeed.cache.settings import Cache, Encoding
 from infeed.cache.sources import Source
 from infeed.manifest import Manifest
@@ -63,8 +64,9 @@ class Store:
         self._say = _Complaints()
         self._lock = threading.Lock()
         self._opened: OpenStore | None = None
+        self._use: Use | None = None
         self._process = os.getpid()
-        self._closer: weakref.finalize[[OpenStore, int], Store] | None = None
+        self._closer: weakref.finalize[[OpenStore, Use, int], Store] | None = None
 
     def __len__(self) -> int:
         """How many images it holds, of any manifest."""
@@ -74,6 +76,16 @@ class Store:
     def counts(self) -> Counts:
         """What it has done so far."""
         return self._counter.read()
+
+    @property
+    def complaints(self) -> dict[str, str]:
+        """What went wrong, by what it is about: what it has logged.
+
+        `limit`: no more is stored, since as much as was allowed is there; `stop`: no more is
+        stored, for another reason; `damaged`, `segment`, `look`: a file that is not as it should
+        be.
+        """
+        return self._say.said()
 
     @property
     def is_warm(self) -> bool:
@@ -107,11 +119,12 @@ class Store:
         """Closes its files, and gives back the space that it reserved and did not use."""
         with self._lock:
             opened, self._opened = self._opened, None
+            use, self._use = self._use, None
             if self._closer is not None:
                 self._closer.detach()
                 self._closer = None
-        if opened is not None:
-            _close(opened, self._process)
+        if opened is not None and use is not None:
+            _close(opened, use, self._process)
 
     def _open(self) -> OpenStore:
         opened = self._opened
@@ -135,7 +148,8 @@ class Store:
                     counter=self._counter,
                     say=self._say,
                 )
-                self._closer = weakref.finalize(self, _close, self._opened, os.getpid())
+                self._use = Use(self.folder, self._manifest, self._counter)
+                self._closer = weakref.finalize(self, _close, self._opened, self._use, os.getpid())
             return self._opened
 
 
@@ -143,17 +157,22 @@ class _Complaints:
     """Says what went wrong, each thing once. Apart, so that nothing holds on to the store."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._said: dict[str, str] = {}
+
+    def said(self) -> dict[str, str]:
+        """What was said so far."""
+        return self._said.copy()
 
     def __call__(self, about: str, text: str) -> None:
         if about not in self._said:
-            self._said.add(about)
+            self._said[about] = text
             logger.warning("%s", text)
 
 
-def _close(opened: OpenStore, process: int) -> None:
-    """Closes a store, unless this process was forked off the one that opened it."""
+def _close(opened: OpenStore, use: Use, process: int) -> None:
+    """Closes a store and notes its use, unless this process was forked off that which opened it."""
     if os.getpid() == process:
         opened.close()
+        use.write()
     else:
         opened.abandon()
