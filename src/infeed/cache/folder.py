@@ -109,6 +109,20 @@ def check_version(folder: Path) -> None:
         )
 
 
+def require_cache(folder: Path) -> None:
+    """Refuses a folder that is no cache, or that of a later version.
+
+    Raises:
+        ValueError: it is no cache folder.
+        FormatError: a later infeed made it.
+    """
+    check_version(folder)
+    if not is_cache(folder):
+        raise ValueError(
+            f"{folder} is no cache of infeed: it has no {MARKER}. Name the folder of a cache."
+        )
+
+
 def write_marker(folder: Path) -> None:
     """Makes a folder a cache folder.
 
@@ -193,9 +207,7 @@ def clear(folder: Path, stores: tuple[str, ...] = ()) -> Cleared:
         FormatError: a later infeed made it.
         OSError: something cannot be removed.
     """
-    check_version(folder)
-    if not is_cache(folder):
-        raise ValueError(f"{folder} is no cache of infeed: it has no {MARKER}")
+    require_cache(folder)
     there = {path.name: path for path in store_folders(folder)}
     unknown = [name for name in stores if name not in there]
     if unknown:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self, final
 
@@ -63,18 +65,23 @@ class Segment:
         if self.header.store_id != store_id:
             raise FormatError("it holds images of another recipe, decoder or encoding")
 
-    def table(self) -> npt.NDArray[np.void]:
-        """All rows of the table, as `ENTRY_TYPE`; zeros where the file is too short.
+    def table(self, first: int = 0, end: int | None = None) -> npt.NDArray[np.void]:
+        """Rows of the table, as `ENTRY_TYPE`, by default all; zeros where the file is too short.
+
+        Args:
+            first: the first of the rows.
+            end: behind the last one; None: to the end of the table.
 
         Raises:
             OSError: it cannot be read.
         """
-        size = self.header.entries * ENTRY_BYTES
+        size = ((self.header.entries if end is None else end) - first) * ENTRY_BYTES
+        begin = HEADER_BYTES + first * ENTRY_BYTES
         data = bytearray(size)
         view = memoryview(data)
         done = 0
         while done < size:
-            count = os.preadv(self.descriptor, [view[done:]], HEADER_BYTES + done)
+            count = os.preadv(self.descriptor, [view[done:]], begin + done)
             if not count:
                 break
             done += count
@@ -121,13 +128,34 @@ def erase(segment: Segment, row: int, checksum: int) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    descriptor = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    was = segment.row(row)
+    if len(was) == ENTRY_BYTES and np.frombuffer(was, ENTRY_TYPE)["checksum"][0] == checksum:
+        erase_row(segment, row, was)
+
+
+def erase_row(segment: Segment, row: int, was: bytes) -> bool:
+    """Gives a table row back, if these are still its bytes; whether it was.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with open_again(segment) as descriptor:
+        if descriptor is None or segment.row(row) != was:
+            return False
+        os.pwrite(descriptor, bytes(ENTRY_BYTES), HEADER_BYTES + row * ENTRY_BYTES)
+        return True
+
+
+@contextlib.contextmanager
+def open_again(segment: Segment) -> Iterator[int | None]:
+    """The segment's file open for writing; None where another file has taken its name.
+
+    Raises:
+        OSError: it cannot be written, or is gone.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    descriptor = os.open(segment.path, flags)
     try:
-        # Another file may have taken its name.
-        if not os.path.sameopenfile(descriptor, segment.descriptor):
-            return
-        entry = np.frombuffer(segment.row(row), ENTRY_TYPE)
-        if len(entry) and int(entry["checksum"][0]) == checksum:
-            os.pwrite(descriptor, bytes(ENTRY_BYTES), HEADER_BYTES + row * ENTRY_BYTES)
+        yield descriptor if os.path.sameopenfile(descriptor, segment.descriptor) else None
     finally:
         os.close(descriptor)
