@@ -52,6 +52,29 @@ def test_every_epoch_delivers_every_image_and_is_measured(tmp_path):
     assert (result.threads, result.bad_images) == (2, 0)
 
 
+def test_an_epoch_says_where_its_images_came_from_and_decoded_ones_make_the_ratio(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    files = {f"{number}.jpg": JPEG for number in range(10)} | {"bad.jpg": b"text"}
+    folder_of(folder, files)
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    result = bench(loader_of(folder, cache=tmp_path / "cache"), epochs=3)
+    # The bad image, which nothing can keep, does not make an epoch a decoded one.
+    assert [epoch.source for epoch in result.epochs] == ["decoded", "cache", "cache"]
+    speeds = [epoch.images_per_second for epoch in result.epochs]
+    assert result.ratio == pytest.approx(speeds[0] / result.limit_images_per_second)
+    assert result.cached_images_per_second == pytest.approx(np.median(speeds[1:]))
+    (folder / "new.jpg").write_bytes(PNG)
+    os.utime(folder / "new.jpg", (1e9, 1e9))
+    loader = loader_of(folder, cache=tmp_path / "cache")
+    result = bench(loader, epochs=2)
+    assert [epoch.source for epoch in result.epochs] == ["both", "cache"]
+    assert result.ratio is None
+    loader.close()
+    assert bench(loader_of(folder), epochs=1).cached_images_per_second is None
+
+
 def test_names_of_any_script_and_of_no_script_at_all_are_measured(tmp_path):
     names = ["苹果 叶片.jpg", "- 副本.JPG", "line\nbreak.png", os.fsdecode(b"latin-1 \xe4.jpg")]
     folder = folder_of(tmp_path, {name: PNG if ".png" in name else JPEG for name in names})

@@ -18,6 +18,12 @@ def of_leaves(leaves):
     return ("bench", leaves.train_manifest, "--images", leaves.train_images, *SMALL)
 
 
+def age(folder):
+    """Lets the images be old enough to be kept."""
+    for path in folder.rglob("*.*"):
+        os.utime(path, (1e9, 1e9))
+
+
 def write(path, text):
     path.write_text(text, "utf-8")
     return path
@@ -56,6 +62,41 @@ def test_json_is_one_object_on_stdout_and_progress_on_stderr(infeed, of_leaves, 
     assert result["bad_images"] == 1
     assert done.stderr.startswith("40 images, 16x16, ")
     assert leaves.truncated in done.stderr
+
+
+def test_a_cache_is_said_and_its_epochs_are_told_apart(infeed, of_leaves, leaves):
+    age(leaves.train_images)
+    cached = (*of_leaves, "--epochs", "2", "--cache", "缓存", "--cache-limit", "1GB")
+    result = json.loads(infeed(*cached, "--json").stdout)
+    assert [epoch["source"] for epoch in result["epochs"]] == ["decoded", "cache"]
+    cache = result["cache"]
+    assert (cache["encoding"], cache["damaged"], cache["not_stored"]) == ("raw", 0, 0)
+    # One of 40 is bad; what replaces it may be stored for both at the same moment.
+    assert cache["stored"] in (39, 40)
+    assert cache["hits"] >= 39
+    assert result["ratio"] > 0
+    done = infeed(*cached)
+    held = f"缓存: raw (it holds {cache['stored']} images of this recipe so)"
+    assert held in done.stdout.splitlines()[0]
+    assert "No epoch was decoded, so that there is no ratio." in done.stdout
+    assert "From the cache: " in done.stdout
+    result = json.loads(infeed(*of_leaves, "--json").stdout)
+    assert (result["cache"], result["cached_images_per_second"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cache-limit", "1GB"], "--cache-limit and --cache-encoding need --cache DIR"),
+        (["--cache-encoding", "raw"], "--cache-limit and --cache-encoding need --cache DIR"),
+        (["--cache", "c", "--cache-limit", "big"], "--cache-limit: a size is a number of bytes"),
+        (["--cache", "c", "--cache-encoding", "png"], "--cache-encoding"),
+        (["--cache", "file.txt"], "file.txt"),
+    ],
+)
+def test_cache_options_that_cannot_be_end_with_2_in_words(infeed, of_leaves, options, said):
+    write(infeed.folder / "file.txt", "a file")
+    refused(infeed(*of_leaves, *options), 2, said)
 
 
 def test_quiet_prints_the_result_alone(infeed, of_leaves):

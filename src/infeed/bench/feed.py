@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
 from infeed.bench.limit import decoder_limit
+from infeed.cache import Counts
 from infeed.errors import BadImageError
 from infeed.loader import Loader
 from infeed.sample import Scratch, decode_into
@@ -18,6 +20,8 @@ from infeed.sample import Scratch, decode_into
 # Enough pictures for a steady figure, few enough to hold their files in memory.
 LIMIT_IMAGES = 1000
 LIMIT_RUNS = 3
+
+EpochSource = Literal["decoded", "cache", "both"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class EpochResult:
         images: images delivered.
         seconds: wall time.
         images_per_second: their ratio.
-        source: `decoded`: from the image files.
+        source: `decoded`: from the image files; `cache`: all that can be kept came from the
+            cache; `both`.
         stages: thread seconds spent in each stage.
     """
 
@@ -37,7 +42,7 @@ class EpochResult:
     images: int
     seconds: float
     images_per_second: float
-    source: str
+    source: EpochSource
     stages: dict[str, float]
 
 
@@ -48,14 +53,16 @@ class BenchResult:
     Attributes:
         epochs: each epoch.
         limit_images_per_second: what bare processes reach: see `decoder_limit`.
-        ratio: the median epoch's speed over the limit.
+        ratio: the speed of the median epoch that was decoded over the limit; None where none was.
+        cached_images_per_second: of the median epoch that came from the cache; None where none did.
         threads: threads of the loader, and processes of the limit.
         bad_images: different images that could not be had.
     """
 
     epochs: tuple[EpochResult, ...]
     limit_images_per_second: float
-    ratio: float
+    ratio: float | None
+    cached_images_per_second: float | None
     threads: int
     bad_images: int
 
@@ -85,14 +92,20 @@ def bench(
             limits.append(_limit(loader, paths))
         results.append(_epoch(loader, epoch, report))
     limit = statistics.median(limits)
-    speed = statistics.median(result.images_per_second for result in results)
+    decoded = _median_speed(results, "decoded")
     return BenchResult(
         epochs=tuple(results),
         limit_images_per_second=limit,
-        ratio=speed / limit,
+        ratio=None if decoded is None else decoded / limit,
+        cached_images_per_second=_median_speed(results, "cache"),
         threads=loader.threads,
         bad_images=loader.quarantine.count(),
     )
+
+
+def _median_speed(results: Sequence[EpochResult], source: EpochSource) -> float | None:
+    speeds = [result.images_per_second for result in results if result.source == source]
+    return statistics.median(speeds) if speeds else None
 
 
 def _limit(loader: Loader, paths: list[str]) -> float:
@@ -126,12 +139,13 @@ def _good_paths(loader: Loader) -> list[str]:
 def _epoch(
     loader: Loader, epoch: int, report: Callable[[int, int, int, float], None]
 ) -> EpochResult:
-    before = loader.meter.read()
-    steps, images = loader.steps(epoch), 0
+    before, counts = loader.meter.read(), loader.cache_counts
+    steps, images, replaced = loader.steps(epoch), 0, 0
     start = perf_counter()
     with loader.epoch(epoch) as batches:
         for step, batch in enumerate(batches, 1):
             images += len(batch)
+            replaced += int((batch.sources != batch.positions).sum())
             report(epoch, step, steps, images / (perf_counter() - start))
     seconds = perf_counter() - start
     spent = loader.meter.read() - before
@@ -140,6 +154,17 @@ def _epoch(
         images=images,
         seconds=seconds,
         images_per_second=images / seconds,
-        source="decoded",
+        source=_source(
+            loader.cache_counts - counts,
+            replaced=replaced,
+            recovered=len(loader.quarantine.recovered),
+        ),
         stages=spent.seconds,
     )
+
+
+def _source(counts: Counts, *, replaced: int, recovered: int) -> EpochSource:
+    """Where the images of an epoch came from; bad ones and what replaced them do not count."""
+    if counts.hits <= replaced:
+        return "decoded"
+    return "both" if counts.stored + counts.not_stored + recovered else "cache"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from infeed.cli.cache_options import cache_fields, cache_options, chosen_cache, in_words
+from infeed.cli.image_set import open_images
 from infeed.cli.output import Output, output_options
 from infeed.cli.progress import ProgressLine
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--image-column", help="Column of image names [found by itself].")
 @click.option("--duplicates", type=click.Choice(["raise", "keep", "drop"]), default="keep")
+@cache_options
 @output_options
 def bench(
     manifest: Path,
@@ -42,6 +46,9 @@ def bench(
     image_column: str | None,
     duplicates: Any,
     outside: bool,
+    cache: Path | None,
+    cache_limit: str | None,
+    cache_encoding: Any,
     as_json: bool,
     quiet: bool,
     debug: bool,
@@ -53,33 +60,26 @@ def bench(
     """
     from infeed.bench import bench as measure
     from infeed.loader import Loader
-    from infeed.manifest import Manifest
     from infeed.order import Sampler
-    from infeed.read import LocalStorage
     from infeed.sample import Recipe
     from infeed.trainers.resources import peak_rss_mb
 
     output = Output(as_json=as_json, quiet=quiet)
-    if images is None and not manifest.is_dir():
-        images = manifest.parent
-    table = Manifest.open(
-        manifest,
-        images=images,
-        image_column=image_column,
-        labelled=False,
-        duplicates=duplicates,
+    kept = chosen_cache(cache, cache_limit, cache_encoding)
+    table, storage = open_images(
+        manifest, images, image_column=image_column, duplicates=duplicates, outside=outside
     )
     loader = Loader(
         table,
         Recipe(height=size, width=size, decode=decode),
         Sampler(batch_size=batch),
-        # A folder that was named holds the caller's own links.
-        storage=LocalStorage(table.images or "", outside=outside or manifest.is_dir()),
+        storage=storage,
+        cache=kept,
         dtype=dtype,
         threads=threads,
     )
-    output.say(f"{len(table):,} images, {size}x{size}, {loader.threads} threads")
-    with ProgressLine(output) as line:
+    output.say(f"{len(table):,} images, {size}x{size}, {loader.threads} threads{in_words(loader)}")
+    with ProgressLine(output) as line, contextlib.closing(loader):
         result = measure(
             loader,
             epochs=epochs,
@@ -88,6 +88,7 @@ def bench(
             ),
         )
     fields = asdict(result) | {
+        "cache": None if loader.cache_choice is None else cache_fields(loader),
         "stages": {
             stage: sum(epoch.stages[stage] for epoch in result.epochs)
             for stage in result.epochs[0].stages
@@ -113,8 +114,19 @@ def _in_words(result: BenchResult) -> str:
     lines.append(f"Thread microseconds an image: {spent}")
     lines.append(
         f"The decoder alone, {result.threads} processes: {result.limit_images_per_second:,.0f} "
-        f"images/s. Ratio: {result.ratio:.2f}"
+        "images/s. "
+        + (
+            "No epoch was decoded, so that there is no ratio."
+            if result.ratio is None
+            else f"Ratio: {result.ratio:.2f}"
+        )
     )
+    if result.cached_images_per_second is not None:
+        times = result.cached_images_per_second / result.limit_images_per_second
+        lines.append(
+            f"From the cache: {result.cached_images_per_second:,.0f} images/s, {times:.1f} times "
+            "what the decoder can"
+        )
     if result.bad_images:
         lines.append(f"{result.bad_images} bad images were replaced")
     return "\n".join(lines)

@@ -77,6 +77,8 @@ def as_options(text: str) -> str:
     'Write it, remove the row.'
     >>> as_options("  seed: saved 7, now 8 (without seed=... another one is drawn each time)")
     '  --seed: saved 7, now 8'
+    >>> as_options("cache_limit: a size, or pass cache_encoding='raw' or 'jpeg', or cache=PATH")
+    '--cache-limit: a size, or pass --cache-encoding raw or jpeg, or --cache PATH'
     """
     # No command does without labels.
     text = re.sub(
@@ -91,12 +93,18 @@ def as_options(text: str) -> str:
     text = re.sub(r"^  (seed|batch)(_size)?: saved", r"  --\1: saved", text, flags=re.MULTILINE)
     text = re.sub(r"^  recipe\.(height|width): saved", "  --size: saved", text, flags=re.MULTILINE)
     text = re.sub(r'duplicates="(\w+)"', r"--duplicates \1", text)
-    text = re.sub(r"\b(image_column|label_column|images|threads)=", _as_option, text)
+    text = re.sub(r"cache_encoding='(\w+)'(?:( or )'(\w+)')?", _as_encoding, text)
+    text = re.sub(r"\b(image_column|label_column|images|threads|cache)=", _as_option, text)
+    text = re.sub(r"\bcache_(limit|encoding)\b", r"--cache-\1", text)
     return re.sub(r"(pass a larger )max_bad", r"\1--max-bad", text)
 
 
 def _as_option(match: re.Match[str]) -> str:
     return "--" + match[1].replace("_", "-") + " "
+
+
+def _as_encoding(match: re.Match[str]) -> str:
+    return "--cache-encoding " + "".join(filter(None, match.groups()))
 
 
 def count(number: int, noun: str) -> str:

@@ -1,0 +1,71 @@
+"""The options of the commands that use a cache, and what they say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from infeed.cache import Cache
+    from infeed.loader import Loader
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def cache_options(command: F) -> F:
+    """Adds the options that say where and how fitted images are kept."""
+    for option in (
+        click.option(
+            "--cache-encoding",
+            type=click.Choice(["auto", "raw", "jpeg"]),
+            default="auto",
+            show_default=True,
+            help="Pixels, or JPEGs of them, several times smaller.",
+        ),
+        click.option(
+            "--cache-limit",
+            metavar="SIZE",
+            help="Bytes that the cache may have, such as 20GB [as far as the disk goes].",
+        ),
+        click.option(
+            "--cache",
+            metavar="DIR",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Keep fitted images in this folder, so that later epochs decode nothing.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def chosen_cache(folder: Path | None, limit: str | None, encoding: Any) -> Cache | None:
+    """The cache that the options name, or None.
+
+    Raises:
+        ValueError: a size that is none.
+        NotADirectoryError: a file.
+    """
+    from infeed.cache import Cache
+
+    if folder is None:
+        if limit is not None or encoding != "auto":
+            raise click.UsageError("--cache-limit and --cache-encoding need --cache DIR")
+        return None
+    return Cache(folder, encoding=encoding, limit=limit)
+
+
+def in_words(loader: Loader) -> str:
+    """What a loader's cache does, and why so; nothing where it has none."""
+    if loader.cache is None:
+        return ""
+    return f"; cache in {loader.cache.path}: {loader.cache_choice}"
+
+
+def cache_fields(loader: Loader) -> dict[str, Any]:
+    """What JSON tells of a loader's cache."""
+    assert loader.cache_choice is not None
+    return asdict(loader.cache_choice) | asdict(loader.cache_counts)
