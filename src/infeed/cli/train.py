@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from infeed.cli.cache_options import cache_options, chosen_cache, in_words
 from infeed.cli.output import Output, count, duration, output_options
 from infeed.cli.progress import ProgressLine
 from infeed.errors import InfeedError
@@ -83,6 +84,7 @@ _ABOUT_A_RUN = ("infeed", "keras", "backend", "sampler", "bad", "metrics")
 @click.option("--check-images", is_flag=True, help="Look first whether every image is there.")
 @click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads [one for each core].")
+@cache_options
 @output_options
 def train(
     train: Path,
@@ -128,6 +130,9 @@ def run_training(
     class_names: Path | None = None,
     backup_every: int | None = None,
     resume: bool = False,
+    cache: Path | None = None,
+    cache_limit: str | None = None,
+    cache_encoding: Any = "auto",
     **columns: Any,
 ) -> tuple[TrainingSummary, Path]:
     """Trains as the command does; returns what the run did, and where it is."""
@@ -155,17 +160,22 @@ def run_training(
         **{key: value for key, value in columns.items() if key not in ("check_images", "threads")},
     )
 
-    common = {
+    common: dict[str, Any] = {
         "image_size": (size, size),
         "batch_size": batch,
         "seed": seed,
         "max_bad": _budget(max_bad),
         "verbose": False,
+        "cache": chosen_cache(cache, cache_limit, cache_encoding),
     } | columns
     names = None if class_names is None else read_class_names(class_names)
     train_set = _dataset(train, images, common | {"class_names": names})
     val_set = None
     if val is not None:
+        if train_set.loader.cache is not None and train_set.loader.cache_choice is not None:
+            # Of one encoding: what is validated went through what was trained on.
+            encoding = train_set.loader.cache_choice.encoding
+            common["cache"] = replace(train_set.loader.cache, encoding=encoding)
         val_set = _dataset(
             val,
             val_images,
@@ -191,6 +201,7 @@ def run_training(
             f"Training {network.name} ({network.count_params():,} weights) on "
             f"{len(train_set.loader.manifest):,} images of {train_set.num_classes} classes"
             f"{validated}; {backend}, {train_set.loader.threads} decoding threads, into {folder}"
+            + in_words(train_set.loader)
         )
         with ProgressLine(output) as line:
             summary = train_model(
@@ -240,6 +251,8 @@ def _is_finished(output: Output, out: Path, epochs: int) -> bool:
         raise FileNotFoundError(
             f"{done} Its backup is gone, so that it cannot be trained on. Pass another --out."
         )
+    # Runs from before there were caches do not name it.
+    run = {"cache": None, **run}
     fields = {name: value for name, value in run.items() if name not in _ABOUT_A_RUN}
     output.result(
         f"{done} Pass more --epochs to train on.",
@@ -309,6 +322,12 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
         f"Speed: {speed}, {waiting}.",
         f"At the end: {metrics}.",
     ]
+    if summary.cache is not None:
+        cache = summary.cache
+        lines.append(
+            f"Cache: {cache.hits:,} of {cache.hits + cache.misses:,} images came from it, "
+            f"{cache.stored:,} were stored."
+        )
     if summary.bad_images:
         lines.append(f"Bad images: {summary.bad_images}, replaced (masked in validation):")
         lines += [f"  {printable(bad.message)}" for bad in summary.bad[:5]]

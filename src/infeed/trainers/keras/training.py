@@ -6,11 +6,12 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infeed.cache import Counts, Encoding
 from infeed.loader import Loader
 from infeed.order import Cursor
 from infeed.stream import BadImage
@@ -37,6 +38,36 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSummary:
+    """What the cache of a run did, in this call, for training and validation together.
+
+    Attributes:
+        encoding: how it keeps images.
+        hits: images that came from it.
+        misses: images that had to be decoded.
+        stored: images that were put into it.
+        not_stored: images that were decoded and could not be put into it.
+        damaged: kept images that were not what was stored; decoded again.
+    """
+
+    encoding: Encoding
+    hits: int
+    misses: int
+    stored: int
+    not_stored: int
+    damaged: int
+
+    @classmethod
+    def of(cls, loaders: Sequence[Loader]) -> CacheSummary | None:
+        """The sum over loaders; None where the first has no cache."""
+        choice = loaders[0].cache_choice
+        if choice is None:
+            return None
+        counts = sum((loader.cache_counts for loader in loaders), Counts())
+        return cls(choice.encoding, **asdict(counts))
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSummary:
     """What a run did.
 
@@ -55,6 +86,7 @@ class TrainingSummary:
         peak_rss_mb: the process' largest resident memory, in MiB.
         metrics: of the last epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`, or
             whatever the model was compiled with.
+        cache: what the cache did; None without one.
     """
 
     epochs: int
@@ -68,6 +100,7 @@ class TrainingSummary:
     bad: tuple[BadImage, ...]
     peak_rss_mb: float
     metrics: dict[str, float]
+    cache: CacheSummary | None = None
 
 
 def train_model(
@@ -149,6 +182,7 @@ def train_model(
         bad=tuple(image for each in sets for image in each.loader.quarantine.bad),
         peak_rss_mb=peak_rss_mb(),
         metrics={name: float(values[-1]) for name, values in history.items()},
+        cache=CacheSummary.of([each.loader for each in sets]),
     )
     write_json(
         out / RUN_FILE,
