@@ -30,6 +30,7 @@ LAYERS = (
     "batch_work",
     "batch_stream",
     "loader",
+    "cache_fill",
     "report",
     "trainers",
     "demo",

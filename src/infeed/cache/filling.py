@@ -118,8 +118,8 @@ class Filling:
             self._writer = None
         self._say(
             about,
-            f"The cache in {self._cache.folder} takes no more images: {reason}. Training goes on; "
-            "what it does not hold is decoded each time.",
+            f"The cache in {self._cache.folder} takes no more images: {reason}. "
+            "What it does not hold is decoded each time.",
         )
 
     def close(self) -> None:

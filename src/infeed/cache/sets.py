@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ class SetUse:
 
     Attributes:
         fingerprint: of the manifest.
-        source: what the manifest was read from.
+        source: what the manifest was read from; absolute where it is a file or folder.
         records: of the manifest.
         uses: how often it was opened and something was found or stored.
         last_used: when it was closed last, ISO 8601, UTC.
@@ -85,6 +86,9 @@ class Use:
         self._manifest = manifest
         self._counter = counter
         self._begin = counter.read()
+        # Where the set lies, whatever folder the program was in; not all sets are files.
+        source = manifest.source
+        self._source = os.path.abspath(source) if os.path.exists(source) else source  # noqa: PTH100, PTH110
 
     def write(self) -> None:
         """Notes what has happened since it began, if anything was found or stored.
@@ -100,7 +104,7 @@ class Use:
         before = _read(path)
         use = SetUse(
             fingerprint=fingerprint,
-            source=self._manifest.source,
+            source=self._source,
             records=len(self._manifest),
             uses=1 if before is None else before.uses + 1,
             last_used=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -18,6 +18,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def cache_options(command: F) -> F:
     """Adds the options that say where and how fitted images are kept."""
+    return click.option(
+        "--cache",
+        metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Keep fitted images in this folder, so that later epochs decode nothing.",
+    )(cache_limits(command))
+
+
+def cache_limits(command: F) -> F:
+    """Adds the options that say how fitted images are kept, and how many."""
     for option in (
         click.option(
             "--cache-encoding",
@@ -30,12 +40,6 @@ def cache_options(command: F) -> F:
             "--cache-limit",
             metavar="SIZE",
             help="Bytes that the cache may have, such as 20GB [as far as the disk goes].",
-        ),
-        click.option(
-            "--cache",
-            metavar="DIR",
-            type=click.Path(file_okay=False, path_type=Path),
-            help="Keep fitted images in this folder, so that later epochs decode nothing.",
         ),
     ):
         command = option(command)

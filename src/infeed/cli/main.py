@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from infeed.cli.bench import bench
+from infeed.cli.cache import cache
 from infeed.cli.demo import demo
 from infeed.cli.exits import DATA_PROBLEM, FAILED, INTERRUPTED, USAGE
 from infeed.cli.output import as_options
@@ -37,6 +38,7 @@ commands.add_command(demo)
 commands.add_command(train)
 commands.add_command(bench)
 commands.add_command(replay)
+commands.add_command(cache)
 
 
 def main() -> NoReturn:

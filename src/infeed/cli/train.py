@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from infeed.cli.budget import budget, max_bad_option
 from infeed.cli.cache_options import cache_options, chosen_cache, in_words
 from infeed.cli.output import Output, count, duration, output_options
 from infeed.cli.progress import ProgressLine
@@ -75,12 +76,7 @@ _ABOUT_A_RUN = ("infeed", "keras", "backend", "sampler", "bad", "metrics")
     show_default=True,
     help="Rows that name the same image.",
 )
-@click.option(
-    "--max-bad",
-    default="0.05",
-    show_default=True,
-    help="Bad images to bear: a count, or a share with a decimal point.",
-)
+@max_bad_option
 @click.option("--check-images", is_flag=True, help="Look first whether every image is there.")
 @click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads [one for each core].")
@@ -164,7 +160,7 @@ def run_training(
         "image_size": (size, size),
         "batch_size": batch,
         "seed": seed,
-        "max_bad": _budget(max_bad),
+        "max_bad": budget(max_bad),
         "verbose": False,
         "cache": chosen_cache(cache, cache_limit, cache_encoding),
     } | columns
@@ -283,15 +279,6 @@ def _dataset(source: Path, images: Path | None, options: dict[str, Any]) -> Imag
     else:
         dataset = image_dataset_from_manifest(source, images, **options)
     return dataset
-
-
-def _budget(text: str) -> int | float:
-    try:
-        return float(text) if "." in text else int(text)
-    except ValueError:
-        raise click.UsageError(
-            f"--max-bad must be a count such as 10, or a share such as 0.05, got {text!r}"
-        ) from None
 
 
 def _show(line: ProgressLine, progress: Progress) -> None:
