@@ -7,11 +7,19 @@ import sys
 
 import pytest
 
+COMMANDS = ("demo", "train", "bench", "replay")
+CACHE_COMMANDS = ("fill", "verify", "info", "clear")
 HEAVY = {"numpy", "cv2", "keras", "jax", "torch", "tensorflow", "rich", "PIL", "simplejpeg"}
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "-h"], ["bench", "-h"], ["demo", "-h"], ["replay", "-h"]]
+    "arguments",
+    [
+        ["--help"],
+        *([command, "-h"] for command in COMMANDS),
+        ["cache", "-h"],
+        *(["cache", command, "-h"] for command in CACHE_COMMANDS),
+    ],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (
@@ -26,8 +34,8 @@ def test_help_imports_nothing_heavy(arguments):
 
 
 def test_every_command_has_help_with_the_options_of_all(infeed):
-    for command in ("demo", "train", "bench", "replay"):
-        done = infeed(command, "--help")
+    for command in (*((each,) for each in COMMANDS), *(("cache", each) for each in CACHE_COMMANDS)):
+        done = infeed(*command, "--help")
         assert done.returncode == 0
         for option in ("--json", "--quiet", "--debug", "--help"):
             assert option in done.stdout
@@ -35,7 +43,10 @@ def test_every_command_has_help_with_the_options_of_all(infeed):
 
 def test_the_help_names_the_commands_and_the_exit_codes(infeed):
     text = infeed("-h").stdout
-    for word in ("demo", "train", "bench", "replay", "130 interrupted by Ctrl-C"):
+    for word in (*COMMANDS, "cache", "130 interrupted by Ctrl-C"):
+        assert word in text
+    text = infeed("cache", "-h").stdout
+    for word in CACHE_COMMANDS:
         assert word in text
 
 
