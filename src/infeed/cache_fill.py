@@ -11,7 +11,7 @@ from infeed.loader import Loader
 
 @dataclass(frozen=True, slots=True)
 class FillResult:
-    """What a pass came to; the five counts of images make up `records`.
+    """What a pass came to; the six counts of images make up `records`.
 
     Attributes:
         records: of the set.
@@ -19,6 +19,7 @@ class FillResult:
         stored: images that were put into it.
         not_stored: images that were not, for the reasons in `complaints`, or because their files
             were changing.
+        not_seen: images that were not looked at, since the cache took no more: they may be there.
         recovered: images of faulty files, which are not kept, so that they are noted each time.
         bad: images that could not be had.
         seconds: wall time.
@@ -30,6 +31,7 @@ class FillResult:
     there: int
     stored: int
     not_stored: int
+    not_seen: int
     recovered: int
     bad: int
     seconds: float
@@ -81,7 +83,8 @@ def fill_cache(
         records=records,
         there=counts.hits,
         stored=counts.stored,
-        not_stored=records - counts.hits - counts.stored - recovered - bad,
+        not_stored=counts.not_stored,
+        not_seen=records - counts.hits - counts.stored - counts.not_stored - recovered - bad,
         recovered=recovered,
         bad=bad,
         seconds=seconds,

@@ -44,7 +44,7 @@ def loader_of(images: Path, cache: Cache | None, sampling="sequential", bad="mas
 
 def counts_of(result) -> tuple[int, ...]:
     counts = (result.stored, result.there, result.not_stored, result.recovered, result.bad)
-    assert sum(counts) == result.records
+    assert sum(counts) + result.not_seen == result.records
     return counts
 
 
@@ -82,7 +82,8 @@ def test_it_ends_when_no_more_is_stored(images, tmp_path):
     assert list(result.complaints) == ["limit"]
     stored, there, not_stored, *_ = counts_of(result)
     assert 0 < stored < COUNT
-    assert (there, not_stored) == (0, COUNT - stored)
+    assert (there, not_stored + result.not_seen) == (0, COUNT - stored)
+    assert not_stored > 0
     loader.close()
 
 
@@ -93,8 +94,22 @@ def test_it_decodes_nothing_where_nothing_can_be_stored(images, tmp_path):
     told = []
     result = fill_cache(loader, report=lambda done, *_: told.append(done))
     assert told == [8]
-    assert counts_of(result) == (0, 0, COUNT, 0, 0)
+    assert counts_of(result)[:2] == (0, 0)
+    assert result.not_stored + result.not_seen == COUNT
     assert list(result.complaints) == ["stop"]
+
+
+def test_what_it_did_not_look_at_is_not_called_missing(images, tmp_path):
+    first = loader_of(images, Cache(tmp_path / "cache", "raw"))
+    fill_cache(first)
+    first.close()
+    put(images / "00.jpg", picture(200) + b"more")  # another file, and no room for it
+    loader = loader_of(images, Cache(tmp_path / "cache", "raw", limit=1), depth=1)
+    result = fill_cache(loader)
+    loader.close()
+    assert (result.not_stored, result.stored, result.bad) == (1, 0, 0)
+    assert result.not_seen > 0
+    assert result.there + result.not_seen == COUNT - 1
 
 
 def test_too_many_bad_images_end_it(images, tmp_path):

@@ -118,7 +118,7 @@ class Filling:
             self._writer = None
         self._say(
             about,
-            f"The cache in {self._cache.folder} takes no more images: {reason}. "
+            f"The cache in {self._cache.folder} takes no more images: {reason.rstrip('.')}. "
             "What it does not hold is decoded each time.",
         )
 

@@ -30,6 +30,7 @@ def filled(result: FillResult, size: int, *, with_reasons: bool) -> str:
         f"{number:,} {what}"
         for number, what in (
             (result.not_stored, "not stored"),
+            (result.not_seen, "not looked at any more"),
             (result.recovered, "recovered from faulty files, which are not kept"),
             (result.bad, "bad"),
         )
