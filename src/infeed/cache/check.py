@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,6 +23,7 @@ from infeed.cache.segment import Segment, open_again
 from infeed.cache.segment_check import SegmentCheck
 
 _LOCK_SECONDS: Final = 1.0
+_OLD_SECONDS: Final = 60.0
 
 FileProblem = Literal["truncated", "no_segment", "unreadable", "newer", "foreign"]
 
@@ -113,7 +115,7 @@ def check(
         for path, size in sizes:
             tell = partial(_tell, report, store.name, done, size, total)
             tell(0)
-            _check_file(path, checked, folder if repair else None, tell)
+            _check_file(path, checked, folder, tell, is_repairing=repair)
             done += size
             tell(1)
     return found
@@ -140,13 +142,14 @@ def _sizes(store: Path) -> list[tuple[Path, int]]:
 
 
 def _check_file(
-    path: Path, found: StoreReport, folder: Path | None, tell: Callable[[float], None]
+    path: Path,
+    found: StoreReport,
+    folder: Path,
+    tell: Callable[[float], None],
+    *,
+    is_repairing: bool,
 ) -> None:
-    """Adds to `found` what is in one file.
-
-    Args:
-        folder: of the cache; None: nothing is repaired.
-    """
+    """Adds to `found` what is in one file."""
 
     def note(problem: FileProblem, text: str, *, is_repaired: bool = False) -> None:
         found.files.append(FileReport(path.name, problem, text, is_repaired))
@@ -161,8 +164,10 @@ def _check_file(
         elif not is_segment(path):
             if path.exists():
                 note("foreign", "it is not a segment, and not named as one")
-        elif not _is_being_made(path):
-            note("no_segment", str(error), is_repaired=folder is not None and _remove(path, folder))
+        else:
+            is_dead, is_removed = _look_at_dead(path, folder, is_repairing=is_repairing)
+            if is_dead:
+                note("no_segment", str(error), is_repaired=is_removed)
         return
     except OSError as error:
         text = error.strerror or str(error)
@@ -177,7 +182,7 @@ def _check_file(
             note("foreign", "it holds images of another recipe, decoder or encoding")
             return
         found.segments += 1
-        seen = SegmentCheck(segment, is_repairing=folder is not None)
+        seen = SegmentCheck(segment, is_repairing=is_repairing)
         try:
             seen.run(tell)
         except OSError as error:
@@ -187,7 +192,7 @@ def _check_file(
         found.damaged += seen.damaged
         found.repaired += seen.repaired
         if seen.is_truncated:
-            is_mended = folder is not None and _mend_length(segment)
+            is_mended = is_repairing and _mend_length(segment)
             note(
                 "truncated",
                 "it has been cut short",
@@ -217,40 +222,37 @@ def _locked(segment: Segment) -> Iterator[int | None]:
         yield descriptor if descriptor is not None and try_lock(descriptor) else None
 
 
-def _is_being_made(path: Path) -> bool:
-    """Whether a file without a header has a writer, or has got its header meanwhile."""
+def _look_at_dead(path: Path, folder: Path, *, is_repairing: bool) -> tuple[bool, bool]:
+    """Whether a file without a header has no writer, and whether it was removed."""
     try:
-        with _opened(path, os.O_RDONLY) as descriptor:
-            if not try_lock(descriptor):
-                return True
-            return _has_header(descriptor)
-    except FileNotFoundError:
-        return True  # removed meanwhile
-    except OSError:
-        return False
-
-
-def _remove(path: Path, folder: Path) -> bool:
-    """Removes a file that is no segment and has no writer; whether it is gone."""
-    try:
-        # Under this lock segments are made: none is in the moment before its own lock.
+        # Under this lock segments are made: none is in the moment before its own lock, which
+        # must not find ours on the file.
         with folder_lock(folder, seconds=_LOCK_SECONDS) as is_held:
-            if not is_held:
-                return False
-            with _opened(path, os.O_RDWR) as descriptor:
-                if not try_lock(descriptor) or _has_header(descriptor):
-                    return False
-                path.unlink()
-                return True
+            if is_held:
+                with _opened(path) as descriptor:
+                    if not try_lock(descriptor) or _has_header(descriptor):
+                        return False, False
+                    if is_repairing:
+                        path.unlink()
+                return True, is_repairing
     except FileNotFoundError:
-        return True
+        return False, False  # removed meanwhile
     except OSError:
+        pass  # read-only, or without locks
+    return _is_old(path), False
+
+
+def _is_old(path: Path) -> bool:
+    """Whether a file was not written to for so long that nobody is making it."""
+    try:
+        return time.time() - path.lstat().st_mtime > _OLD_SECONDS
+    except FileNotFoundError:
         return False
 
 
 @contextlib.contextmanager
-def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+def _opened(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         yield descriptor
     finally:

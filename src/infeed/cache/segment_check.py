@@ -62,12 +62,13 @@ class SegmentCheck:
             table = self._segment.table(first, min(first + _BLOCK_ROWS, entries))
             right = self._right_rows(table)
             empty = free_rows(table)
-            for row in np.setdiff1d(np.arange(len(table)), [*right, *empty]).tolist():
-                self._count_damage(first + row, table[row].tobytes())
             for number, row in enumerate(right.tolist()):
                 self._check_image(first + row, table[row])
                 if number % _TOLD_EVERY == 0:
                     tell((first + number) / entries)
+            # Last: one that was just being written is whole by now.
+            for row in np.setdiff1d(np.arange(len(table)), [*right, *empty]).tolist():
+                self._count_damage(first + row, table[row].tobytes())
 
     def _right_rows(self, table: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
         """The rows with an entry that counts, in the order of their images."""
