@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import os
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -12,6 +17,9 @@ import numpy as np
 import pytest
 
 from infeed import Cache, Loader, Manifest, Recipe, Sampler
+
+# A program that imports another beside it; pytest would look for doctests in it.
+collect_ignore = ["fault_program.py"]
 
 LONG_AGO = 1_700_000_000
 COUNT = 24
@@ -72,5 +80,70 @@ def make_loader(images: Path) -> MakeLoader:
         return Loader(
             manifest, recipe or Recipe(SIZE, SIZE), Sampler(3, batch_size=8), cache=cache, **options
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def program() -> ModuleType:
+    """`fill_program.py`, which tests run in this process, too."""
+    path = Path(__file__).with_name("fill_program.py")
+    spec = importlib.util.spec_from_file_location("fill_program", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fill_program"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def many_images(
+    tmp_path: Path, picture: Callable[[int], bytes], write: Callable[[Path, bytes], None]
+) -> Callable[[int], Path]:
+    """Makes a folder of so many images."""
+
+    def make(count: int) -> Path:
+        folder = tmp_path / f"{count} images"
+        for number in range(count):
+            write(folder / f"{number:04} - 图.jpg", picture(number))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def start_fill() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts `fill_program.py` with arguments; what still runs in the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: object, wrapper: Sequence[str] = ()) -> subprocess.Popen[str]:
+        program = Path(__file__).with_name("fill_program.py")
+        process = subprocess.Popen(
+            [*wrapper, sys.executable, "-B", str(program), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
+@pytest.fixture
+def faults(many_images: Callable[[int], Path], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs `fault_program.py` over so many images, and gives its tally."""
+
+    def make(count: int, *arguments: str) -> dict[str, Any]:
+        command = [sys.executable, str(Path(__file__).with_name("fault_program.py"))]
+        command += [str(many_images(count)), str(tmp_path / "caches"), *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+        assert ended.returncode == 0, ended.stderr
+        tally: dict[str, Any] = json.loads(ended.stdout)
+        return tally
 
     return make

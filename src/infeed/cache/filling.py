@@ -17,13 +17,13 @@ from infeed.cache.folder import (
     segment_paths,
     write_marker,
 )
-from infeed.cache.format import ENTRY_BYTES, HEADER_BYTES, FormatError
+from infeed.cache.format import ENTRY_BYTES, HEADER_BYTES, SUFFIX, FormatError
 from infeed.cache.lock import folder_lock
 from infeed.cache.segment import Segment
 from infeed.cache.settings import Cache
 from infeed.cache.space import bytes_used, format_bytes, room_on_disk
 from infeed.cache.writer import SegmentWriter, Slot
-from infeed.whole_file import write_json
+from infeed.whole_file import PARTIAL, write_json
 
 # A segment holds an eighth of what is missing, so that several processes that fill the same cache
 # do not reserve it several times; and so much at least and at most.
@@ -172,6 +172,7 @@ class Filling:
 
     def _left_behind(self, length: int, room: int) -> SegmentWriter | None:
         """A segment with free places whose writer has ended."""
+        self._remove_unfinished()
         for path in segment_paths(self._folder):
             # One that cannot be taken over is no reason to store nothing.
             with contextlib.suppress(OSError):
@@ -186,15 +187,25 @@ class Filling:
                 writer.close()
         return None
 
+    def _remove_unfinished(self) -> None:
+        """Gives back what those have reserved who were killed while they made a segment.
+
+        Under the folder's lock nobody else is making one.
+        """
+        for path in self._folder.glob(f"{PARTIAL}*{SUFFIX}"):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
     def _reserved(self, path: Path) -> int:
-        """The size that a segment has when it is written to."""
+        """The size that a segment has when it is written to; one without a header is removed."""
         try:
             segment = Segment.open(path)
-        except FormatError:
+        except FormatError as error:
+            if error.is_empty:
+                path.unlink()
             return 0
-        size = segment.header.file_bytes
         segment.close()
-        return size
+        return segment.header.file_bytes
 
     def _new(self, length: int, missing: int, room: int, used: int) -> SegmentWriter | None:
         per_image = self._slot_bytes or int(self._image_bytes * JPEG_SHARE)

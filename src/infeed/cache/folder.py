@@ -153,7 +153,11 @@ def segment_paths(store: Path) -> list[Path]:
         OSError: it cannot be listed.
     """
     try:
-        return sorted(path for path in store.iterdir() if path.suffix == SUFFIX)
+        return sorted(
+            path
+            for path in store.iterdir()
+            if path.suffix == SUFFIX and not path.name.startswith(PARTIAL)
+        )
     except FileNotFoundError:
         return []
 

@@ -44,11 +44,13 @@ class FormatError(Exception):
 
     Attributes:
         is_newer: whether a later version of infeed may read it.
+        is_empty: whether nothing of it ever came to the disk, or nothing is left.
     """
 
-    def __init__(self, message: str, *, is_newer: bool = False) -> None:
+    def __init__(self, message: str, *, is_newer: bool = False, is_empty: bool = False) -> None:
         super().__init__(message)
         self.is_newer = is_newer
+        self.is_empty = is_empty
 
 
 @final
@@ -107,7 +109,9 @@ class Header:
         Raises:
             FormatError: it is none, damaged, or of another version.
         """
-        if len(data) < HEADER_BYTES or data[:8] != MAGIC:
+        if len(data) < HEADER_BYTES or not any(data):
+            raise FormatError("it has no header", is_empty=True)
+        if data[:8] != MAGIC:
             raise FormatError("it does not begin as a segment")
         version = int.from_bytes(data[8:12], "little")
         if version > FORMAT_VERSION:

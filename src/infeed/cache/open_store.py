@@ -194,6 +194,8 @@ class OpenStore:
         except FileNotFoundError:
             return -1  # removed meanwhile
         except (FormatError, OSError) as error:
+            if isinstance(error, FormatError) and error.is_empty:
+                return -1  # what a power failure leaves; whoever stores next removes it
             return self._leave_out(path, error)
         try:
             segment.check_store(self._store_id)

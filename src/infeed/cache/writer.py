@@ -28,6 +28,7 @@ from infeed.cache.format import (
 )
 from infeed.cache.lock import try_lock, unlock
 from infeed.cache.segment import Segment
+from infeed.whole_file import PARTIAL
 
 # A table row for each of so many bytes, where images differ in size.
 _BYTES_PER_ROW: Final = 2048
@@ -111,16 +112,21 @@ class SegmentWriter:
             size = data_at + entries * slot_bytes
         header = Header(segment_id, store_id, entries, slot_bytes, data_at, size, description)
         path = folder / f"{segment_id.hex()}{SUFFIX}"
+        # Under its own name only when it has a header: nobody finds half a one, nor what a kill
+        # leaves behind.
+        partial = path.with_name(f"{PARTIAL}{path.name}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(partial, flags, 0o666)
         try:
             with contextlib.suppress(OSError):  # without locks nobody takes files over either
                 try_lock(descriptor)
             reserve(descriptor, 0, size)
             _write(descriptor, [header.pack()], 0, HEADER_BYTES)
+            partial.rename(path)
         except BaseException:
-            path.unlink(missing_ok=True)
             os.close(descriptor)
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                partial.unlink(missing_ok=True)
             raise
         return cls(Segment(path, descriptor, header))
 
