@@ -64,6 +64,9 @@ class Segment:
         """
         if self.header.store_id != store_id:
             raise FormatError("it holds images of another recipe, decoder or encoding")
+        # What is written to a copy would be looked for in the other file.
+        if self.path.stem != self.header.segment_id.hex():
+            raise FormatError("it is a copy of another segment, under a wrong name")
 
     def table(self, first: int = 0, end: int | None = None) -> npt.NDArray[np.void]:
         """Rows of the table, as `ENTRY_TYPE`, by default all; zeros where the file is too short.
