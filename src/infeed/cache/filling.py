@@ -11,11 +11,11 @@ from typing import Final, final
 
 from infeed.cache.encoding import JPEG_SHARE
 from infeed.cache.folder import (
-    STORE_FILE,
     StoreName,
     check_version,
     segment_paths,
     write_marker,
+    write_store_file,
 )
 from infeed.cache.format import ENTRY_BYTES, HEADER_BYTES, SUFFIX, FormatError
 from infeed.cache.lock import folder_lock
@@ -23,7 +23,7 @@ from infeed.cache.segment import Segment
 from infeed.cache.settings import Cache
 from infeed.cache.space import bytes_used, format_bytes, room_on_disk
 from infeed.cache.writer import SegmentWriter, Slot
-from infeed.whole_file import PARTIAL, write_json
+from infeed.whole_file import PARTIAL
 
 # A segment holds an eighth of what is missing, so that several processes that fill the same cache
 # do not reserve it several times; and so much at least and at most.
@@ -106,8 +106,8 @@ class Filling:
         slots = self._writer.set_aside(lengths)
         return slots, self._writer if slots else None
 
-    def fail(self, error: OSError) -> None:
-        """Stores no more, since writing has failed."""
+    def fail(self, error: FormatError | OSError) -> None:
+        """Stores no more, since this has happened."""
         self._stop_after(error)
 
     def stop(self, reason: str, *, about: str = "stop") -> None:
@@ -153,8 +153,7 @@ class Filling:
             check_version(root)
             write_marker(root)
             self._folder.mkdir(exist_ok=True)
-            if not (self._folder / STORE_FILE).exists():
-                write_json(self._folder / STORE_FILE, self._name.description)
+            write_store_file(self._folder, self._name)
             self._has_folder = True
         with _lock_if_there_are_locks(root) as is_held:
             if is_held is False:

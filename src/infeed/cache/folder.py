@@ -139,6 +139,19 @@ def write_marker(folder: Path) -> None:
         )
 
 
+def write_store_file(store: Path, name: StoreName) -> None:
+    """Writes what a store is into its folder, unless it is there.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path, known = store / STORE_FILE, None
+    with contextlib.suppress(OSError, ValueError):  # missing, or damaged: it is written again
+        known = json.loads(path.read_bytes())
+    if known != name.description:
+        write_json(path, name.description)
+
+
 def store_folders(folder: Path) -> Iterator[Path]:
     """The stores of a cache folder, by name."""
     for path in sorted(folder.iterdir()):

@@ -80,11 +80,13 @@ class OpenStore:
         )
         self._looked = 0.0
         self._is_closed = False
+        self._is_refused = False  # whether the folder is not for us to read
         try:
             check_version(cache.folder)
             self._look()
         except (FormatError, OSError) as error:
-            self._filling.stop(str(error))
+            self._is_refused = True
+            self._filling.fail(error)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -167,7 +169,8 @@ class OpenStore:
     def _find(self, key: bytes) -> int:
         with self._lock:
             entry = self._index.find(key)
-            if entry < 0 and time.monotonic() - self._looked > _REFRESH_SECONDS:
+            is_due = time.monotonic() - self._looked > _REFRESH_SECONDS
+            if entry < 0 and is_due and not self._is_refused:
                 try:
                     self._look()
                 except OSError as error:
