@@ -75,8 +75,13 @@ def test_a_header_of_a_later_version_is_told_from_a_damaged_one() -> None:
         Header.unpack(bytes(data))
     assert caught.value.is_newer
     with pytest.raises(FormatError, match="does not begin as a segment") as caught:
-        Header.unpack(b"")
+        Header.unpack(b"no segment".ljust(4096))
     assert not caught.value.is_newer
+    assert not caught.value.is_empty
+    for data in (b"", bytes(4096), header().pack()[:4095]):
+        with pytest.raises(FormatError, match="it has no header") as caught:
+            Header.unpack(data)
+        assert caught.value.is_empty
 
 
 @given(st.integers(0, 8 * ENTRY_BYTES - 1))

@@ -35,7 +35,7 @@ WRITES = (
     *("pwritev", "pwritev2", "pwrite64", "write", "fallocate", "ftruncate", "openat"),
     *("unlink", "rename", "mkdir", "flock"),
 )
-READS = ("preadv", "preadv2", "pread64", "read", "openat", "getdents64", "statfs", "newfstatat")
+READS = ("preadv", "preadv2", "pread64", "read", "openat", "getdents64", "statfs")
 SHORT = ("pwritev", "pwritev2", "pwrite64")
 
 Sweep = Callable[..., None]
