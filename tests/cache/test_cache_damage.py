@@ -332,7 +332,7 @@ def write_newer_marker(job: Job) -> None:
 
 
 def write_damaged_marker(job: Job) -> None:
-    (job.cache / "infeed-cache.json").write_text('{"format": ')
+    (job.cache / "infeed-cache.json").write_text('{"former": ')
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_a_folder_that_is_not_understood_is_neither_read_nor_written(
     assert before == {path: path.stat().st_mtime_ns for path in job.cache.rglob("*")}
 
 
-@pytest.mark.parametrize("data", [b"", bytes(105)], ids=["empty", "zeros"])
+@pytest.mark.parametrize("data", [b"", bytes(105), b'{\n  "format": 1', b"{\n  \0\0"])
 def test_a_marker_that_never_came_to_the_disk_is_written_again(
     program: ModuleType, filled: MakeJob, data: bytes
 ) -> None:

@@ -66,4 +66,7 @@ def folder_lock(folder: Path, *, seconds: float) -> Iterator[bool]:
             time.sleep(_PAUSE_SECONDS)
         yield is_held
     finally:
+        # Said, since a process that was forked off meanwhile has the file open, too.
+        with contextlib.suppress(OSError):
+            unlock(descriptor)
         os.close(descriptor)

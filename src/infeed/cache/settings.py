@@ -66,7 +66,8 @@ class Cache:
         if not str(self.path):
             raise ValueError("the path of a cache must name a folder, got ''")
         path = Path(os.path.abspath(Path(self.path).expanduser()))  # noqa: PTH100 - keeps links
-        if path.exists() and not path.is_dir():
+        # By os: what may not be looked at is no reason to stop here.
+        if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
             raise NotADirectoryError(f"{path} is a file: a cache is a folder. Pass another path.")
         object.__setattr__(self, "path", path)
 
