@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -51,13 +52,12 @@ def format_bytes(count: float) -> str:
 
 
 def bytes_used(folder: Path) -> int:
-    """The size of all segments below a cache folder."""
+    """The size of all segments below a cache folder, as far as they may be looked at."""
     total = 0
-    for path in folder.glob(f"*/*{SUFFIX}"):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue  # removed meanwhile
+    with contextlib.suppress(PermissionError):
+        for path in folder.glob(f"*/*{SUFFIX}"):
+            with contextlib.suppress(OSError):  # removed meanwhile
+                total += path.stat().st_size
     return total
 
 
