@@ -135,6 +135,20 @@ def start_fill() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
+def fill(start_fill: Callable[..., subprocess.Popen[str]]) -> Callable[..., dict[str, Any]]:
+    """Runs `fill_program.py` to its end, and gives its report."""
+
+    def make(*arguments: object, wrapper: Sequence[str] = ()) -> dict[str, Any]:
+        process = start_fill(*arguments, wrapper=wrapper)
+        out, said = process.communicate(timeout=180)
+        assert process.returncode == 0, said
+        report: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return report
+
+    return make
+
+
+@pytest.fixture
 def faults(many_images: Callable[[int], Path], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Runs `fault_program.py` over so many images, and gives its tally."""
 

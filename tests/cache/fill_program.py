@@ -16,6 +16,7 @@ import itertools
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import zlib
@@ -233,22 +234,28 @@ def main() -> dict[str, Any]:
     parser.add_argument("--size", type=int, default=16)
     parser.add_argument("--encoding", default="raw")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--largest-file", type=int, help="in bytes, as by `ulimit -f`")
     parser.add_argument("--user", type=int, help="whose rights the run has, if we are root")
     parser.add_argument("--stop-at-lock", type=int)
     parser.add_argument("--fork", action="store_true")
     options = parser.parse_args()
-    if options.user is not None and os.getuid() == 0:
-        os.setgroups([])
-        os.setgid(options.user)
-        os.setuid(options.user)
     job = Job(
         options.images,
         options.cache,
         size=options.size,
         encoding=options.encoding,
         threads=options.threads,
+        limit=options.limit,
     )
     right = job.right()
+    job.loader()  # which imports what another user may not
+    if options.largest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (options.largest_file, options.largest_file))
+    if options.user is not None and os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(options.user)
+        os.setuid(options.user)
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     if options.stop_at_lock:
