@@ -164,7 +164,7 @@ def valid_rows(table: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.int64]:
 
 def free_rows(table: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
     """The numbers of the rows that were never written, or given back: all their bytes are 0."""
-    words = table.view(np.uint64).reshape(len(table), -1)
+    words = table.view(np.uint64).reshape(len(table), ENTRY_BYTES // 8)
     return np.flatnonzero(~words.any(axis=1))
 
 

@@ -106,7 +106,12 @@ class SegmentWriter:
         segment_id = secrets.token_bytes(16)
         # Images begin on a page of their own, so that nearly one may be left empty before it.
         inside = max(0, size - HEADER_BYTES - _PAGE)
-        entries = inside // (slot_bytes + ENTRY_BYTES if slot_bytes else _BYTES_PER_ROW)
+        if slot_bytes:
+            entries = inside // (slot_bytes + ENTRY_BYTES)
+        else:
+            # Whole pages of rows: what a page has left would be lost, and tiny images need many.
+            table_bytes = inside // _BYTES_PER_ROW * ENTRY_BYTES
+            entries = max(1, -(-table_bytes // _PAGE)) * _PAGE // ENTRY_BYTES
         data_at = -(-(HEADER_BYTES + entries * ENTRY_BYTES) // _PAGE) * _PAGE
         if slot_bytes:
             size = data_at + entries * slot_bytes
