@@ -22,7 +22,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import numpy as np
 
 from infeed import Batch, Cache, Loader, Manifest, Recipe, Sampler
 from infeed.cache import decode_jpeg_into, encode_jpeg
+from infeed.sample import to_float32
 
 # A hang is a failure, with all stacks.
 PATIENCE_SECONDS = 120
@@ -77,15 +78,18 @@ class Job:
 
         Pixels that are kept as JPEG go through it whether they come from the cache or not.
         """
-        loader, recipe = self.loader(is_cached=False), self.recipe()
+        loader, recipe = replace(self, dtype="uint8").loader(is_cached=False), self.recipe()
         sums = [0] * len(loader.manifest)
         for batch in batches(loader, 0, is_threaded=False):
             for position, image in zip(batch.positions.tolist(), batch.images, strict=True):
                 if self.encoding == "jpeg":
-                    assert self.dtype == "uint8"
                     once = np.empty_like(image)
                     decode_jpeg_into(encode_jpeg(image, recipe), recipe, once)
                     image = once
+                if self.dtype == "float32":
+                    pixels = np.empty(image.shape, np.float32)
+                    to_float32(image, 1 / 255, pixels)
+                    image = pixels
                 sums[position] = zlib.crc32(image)
         return sums
 
@@ -168,13 +172,18 @@ def run(job: Job, right: list[int], epochs: Iterable[int] = (0, 1)) -> Report:
     return report
 
 
-def stop_at_lock(number: int) -> None:
-    """Lets this process stop itself when it has got its `number`-th lock."""
+def stop_at_lock(kind: int, number: int) -> None:
+    """Lets this process stop itself when it has got, or given back, its `number`-th lock.
+
+    Args:
+        kind: `fcntl.LOCK_EX` or `fcntl.LOCK_UN`.
+        number: from 1.
+    """
     numbers, flock = itertools.count(1), fcntl.flock
 
     def lock_and_stop(descriptor: int, operation: int) -> None:
         flock(descriptor, operation)
-        if operation & fcntl.LOCK_EX and next(numbers) == number:
+        if operation & kind and next(numbers) == number:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     fcntl.flock = lock_and_stop
@@ -238,6 +247,7 @@ def main() -> dict[str, Any]:
     parser.add_argument("--largest-file", type=int, help="in bytes, as by `ulimit -f`")
     parser.add_argument("--user", type=int, help="whose rights the run has, if we are root")
     parser.add_argument("--stop-at-lock", type=int)
+    parser.add_argument("--stop-at-unlock", type=int)
     parser.add_argument("--fork", action="store_true")
     options = parser.parse_args()
     job = Job(
@@ -259,7 +269,9 @@ def main() -> dict[str, Any]:
     sys.stdout.write("begun\n")
     sys.stdout.flush()
     if options.stop_at_lock:
-        stop_at_lock(options.stop_at_lock)
+        stop_at_lock(fcntl.LOCK_EX, options.stop_at_lock)
+    if options.stop_at_unlock:
+        stop_at_lock(fcntl.LOCK_UN, options.stop_at_unlock)
     if options.fork:
         parent, child = run_with_child(job, right)
         return {"parent": asdict(parent), "child": asdict(child)}
