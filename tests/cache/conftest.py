@@ -140,7 +140,7 @@ def fill(start_fill: Callable[..., subprocess.Popen[str]]) -> Callable[..., dict
 
     def make(*arguments: object, wrapper: Sequence[str] = ()) -> dict[str, Any]:
         process = start_fill(*arguments, wrapper=wrapper)
-        out, said = process.communicate(timeout=180)
+        out, said = process.communicate(timeout=60)
         assert process.returncode == 0, said
         report: dict[str, Any] = json.loads(out.splitlines()[-1])
         return report

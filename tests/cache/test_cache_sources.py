@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infeed import Batch, Cache, Loader, Manifest, MemoryStorage, Recipe, Sampler
+from infeed import (
+    Batch,
+    Cache,
+    Loader,
+    LocalStorage,
+    Manifest,
+    MemoryStorage,
+    Recipe,
+    Sampler,
+    Storage,
+)
+from infeed.read import Stamp
 
 Write = Callable[[Path, bytes], None]
 Picture = Callable[[int], bytes]
@@ -128,13 +139,16 @@ class Set:
         self._picture = picture
         self.names = sorted(path.name for path in folder.iterdir())
 
-    def loader(self, *, is_cached: bool, identity: str = "stat") -> Loader:
+    def loader(
+        self, *, is_cached: bool, identity: str = "stat", storage: Storage | None = None
+    ) -> Loader:
         labels = [number % 3 for number in range(len(self.names))]
         return Loader(
             Manifest.from_rows(self.names, labels, images=self.folder),
             Recipe(16, 16),
             Sampler(5, batch_size=8),
             cache=Cache(self.cache, encoding="raw", identity=identity) if is_cached else None,
+            storage=storage,
             threads=2,
             max_bad=0.5,
         )
@@ -250,6 +264,61 @@ def test_an_image_that_changes_again_and_again_is_never_the_one_before(
             for position in rng.integers(0, COUNT, 5).tolist():
                 path = pictures.folder / pictures.names[position]
                 path.write_bytes(picture(100 * epoch + position).ljust(4096, b"\0"))
+
+
+class Swapping:
+    """Local images of which another file takes a name just before it is read for the first time.
+
+    Args:
+        pictures: the set.
+        others: the files that take the names, by name.
+    """
+
+    def __init__(self, pictures: Set, others: dict[str, Path]) -> None:
+        self._local = LocalStorage(pictures.folder)
+        self._folder = pictures.folder
+        self._others = others
+        self.aside: list[tuple[Path, Path]] = []
+
+    def read(self, uri: str) -> bytes:
+        other = self._others.pop(uri, None)
+        if other is not None:
+            path = self._folder / uri
+            aside = path.with_suffix(".aside")
+            path.rename(aside)
+            other.rename(path)
+            self.aside.append((aside, path))
+        return self._local.read(uri)
+
+    def name(self, uri: str) -> bytes:
+        return self._local.name(uri)
+
+    def stamps(self, uris: Sequence[str]) -> list[Stamp | None]:
+        return self._local.stamps(uris)
+
+
+def test_an_image_that_was_replaced_while_it_was_read_is_not_kept_as_the_one_before(
+    pictures: Set, picture: Picture, write: Write, tmp_path: Path
+) -> None:
+    others = {}
+    for position in (3, 17, 18):
+        name = pictures.names[position]
+        others[name] = tmp_path / f"other {position}"
+        write(others[name], picture(1000 + position))
+    storage = Swapping(pictures, others)
+    with (
+        closing(pictures.loader(is_cached=True, storage=storage)) as cached,
+        closing(pictures.loader(is_cached=False)) as plain,
+    ):
+        with cached.epoch(0) as batches:
+            assert sum(len(batch.images) for batch in batches) == COUNT
+        assert len(storage.aside) == 3
+        assert_same_epoch(cached, plain, 1)
+        # The files of before come back, as old and as large as they were.
+        for aside, path in storage.aside:
+            aside.replace(path)
+        for epoch in (2, 3):
+            assert_same_epoch(cached, plain, epoch)
 
 
 def test_images_in_memory_are_known_by_their_content(tmp_path: Path, picture: Picture) -> None:

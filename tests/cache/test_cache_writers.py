@@ -18,7 +18,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -102,13 +101,12 @@ def test_processes_fill_a_cache_at_once(
     start_fill: Start,
     many_images: MakeImages,
     tmp_path: Path,
-    record_property: Callable[[str, object], None],
     processes: int,
     kills: int,
     count: int,
     rounds: int,
 ) -> None:
-    images, stored = many_images(count), []
+    images = many_images(count)
     for number in range(rounds):
         cache = tmp_path / f"cache {number}"
         reports = fill_together(
@@ -116,33 +114,27 @@ def test_processes_fill_a_cache_at_once(
         )
         assert len(reports) >= processes - kills
         if not kills:
-            stored.append(sum(report["counts"]["stored"] for report in reports) / count)
-            assert stored[-1] >= 1
+            assert sum(report["counts"]["stored"] for report in reports) >= count
         assert_is_gone_on_with(program, images, cache, most_copies=processes)
-    record_property("copies of each image", stored)
 
 
-@pytest.mark.parametrize(("lock", "is_folder"), [(1, True), (2, False)], ids=["folder", "segment"])
+@pytest.mark.parametrize("lock", [1, 2], ids=["folder", "segment"])
 def test_nobody_waits_for_a_stopped_process(
     program: ModuleType,
     start_fill: Start,
     many_images: MakeImages,
     tmp_path: Path,
+    fill: Fill,
     lock: int,
-    is_folder: bool,
 ) -> None:
     images, cache = many_images(72), tmp_path / "cache"
     stopped = start_fill(images, cache, "--stop-at-lock", lock)
     _, status = os.waitpid(stopped.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
-    job = program.Job(images, cache, threads=2)
-    begin = time.monotonic()
-    report = program.run(job, job.right())
-    assert report.wrong == 0
-    assert report.warnings == []
+    report = fill(images, cache, "--threads", 2)
+    assert (report["wrong"], report["warnings"]) == (0, [])
     # The second lock is a segment's, which is made under the folder's.
-    assert report.counts["stored"] == 0
-    assert time.monotonic() - begin < 30
+    assert report["counts"]["stored"] == 0
     stopped.send_signal(signal.SIGKILL)
     stopped.wait()
     assert_is_gone_on_with(program, images, cache, most_copies=1)
