@@ -119,7 +119,7 @@ class SegmentWriter:
         path = folder / f"{segment_id.hex()}{SUFFIX}"
         # Under its own name only when it has a header: nobody finds half a one, nor what a kill
         # leaves behind.
-        partial = path.with_name(f"{PARTIAL}{path.name}")
+        partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(partial, flags, 0o666)
         try:
