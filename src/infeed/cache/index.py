@@ -82,8 +82,9 @@ class Index:
         number = self._pending.get((hi, lo), -1)
         if number >= 0 and self.length[number]:
             return number
-        begin = int(np.searchsorted(self._sorted, np.uint64(hi), "left"))
-        end = begin
+        if not len(self._sorted):
+            return -1
+        begin = end = int(self._sorted.searchsorted(np.uint64(hi)))
         while end < len(self._sorted) and int(self._sorted[end]) == hi:
             end += 1
         for each in reversed(self._order[begin:end].tolist()):

@@ -107,8 +107,10 @@ class OpenStore:
         """As `Store.keep`."""
         kept = [
             (source, key, payload)
-            for source, payload in zip(sources, payloads, strict=True)
-            if (key := self._sources.key(source)) is not None
+            for source, key, payload in zip(
+                sources, self._sources.keys(sources), payloads, strict=True
+            )
+            if key is not None
         ]
         stored = 0
         while stored < len(kept):

@@ -28,12 +28,14 @@ class Source:
         position: its record.
         stamp: of its file; None where it has none, or cannot be looked at.
         data: its bytes, where they had to be read for the key.
+        key: 16 bytes that stand for it as it is now; None where nothing does.
     """
 
     index: int
     position: int
     stamp: Stamp | None = None
     data: bytes | None = None
+    key: bytes | None = None
 
 
 @final
@@ -92,35 +94,32 @@ class Sources:
                 strict=True,
             )
         ):
-            number = -1
+            number, key = -1, None
             if stamp is not None:
                 number = entry
                 if entry < 0 or tuple(known) != stamp:
-                    number = self._find_file(uri, stamp, find)
+                    key = self._key_of(uri, stamp)
+                    number = -1 if key is None else find(key)
                     if number >= 0:
                         self.remember(position, number, stamp)
             if number < 0:
-                missing.append(Source(index, position, stamp))
+                missing.append(Source(index, position, stamp, key=key))
             numbers.append(number)
         return np.array(numbers), missing
 
-    def key(self, source: Source) -> bytes | None:
-        """What the image is stored under; None for one that must not be, for now.
+    def keys(self, sources: Sequence[Source]) -> list[bytes | None]:
+        """What the images are stored under; None for one that must not be, for now.
 
         Looks again: a source that has changed while it was read is not what `stamp` stands for,
         nor one that is so new that the next change may get the same time.
         """
-        if source.data is not None:
-            return key_of_content(source.data)
-        if source.stamp is None or self._stamped is None or is_fresh(source.stamp):
-            return None
-        uri = self._manifest.uri(source.position)
-        if self._stamped.stamps([uri]) != [source.stamp]:
-            return None
-        try:
-            return key_of_file(self._stamped.name(uri), source.stamp)
-        except StorageError:
-            return None
+        if self._stamped is None:
+            return [source.key for source in sources]
+        stamps = self._stamped.stamps([self._manifest.uri(each.position) for each in sources])
+        return [
+            None if stamp is None or stamp != source.stamp or is_fresh(stamp) else source.key
+            for source, stamp in zip(sources, stamps, strict=True)
+        ]
 
     def remember(self, position: int, entry: int, stamp: Stamp | None) -> None:
         """Notes the entry of a record, for as long as its source has this stamp."""
@@ -137,30 +136,37 @@ class Sources:
         uri = self._manifest.uri(position)
         if self._stamped is not None:
             self._entries[position] = -1
-            return Source(index, position, self._stamped.stamps([uri])[0])
-        data = None
-        with contextlib.suppress(StorageError):
-            data = self._storage.read(uri)
-        return Source(index, position, data=data)
+            stamp = self._stamped.stamps([uri])[0]
+            key = None if stamp is None else self._key_of(uri, stamp)
+            return Source(index, position, stamp, key=key)
+        data = self._read(uri)
+        key = None if data is None else key_of_content(data)
+        return Source(index, position, data=data, key=key)
 
-    def _find_file(self, uri: str, stamp: Stamp, find: Callable[[bytes], int]) -> int:
+    def _key_of(self, uri: str, stamp: Stamp) -> bytes | None:
         assert self._stamped is not None
         try:
-            return find(key_of_file(self._stamped.name(uri), stamp))
+            return key_of_file(self._stamped.name(uri), stamp)
         except StorageError:
-            return -1
+            return None
+
+    def _read(self, uri: str) -> bytes | None:
+        """Its bytes; None where reading it again will say what is wrong."""
+        with contextlib.suppress(StorageError):
+            return self._storage.read(uri)
+        return None
 
     def _find_by_content(
         self, positions: Sequence[int], find: Callable[[bytes], int]
     ) -> tuple[npt.NDArray[np.int64], list[Source]]:
         numbers, missing = [], []
         for index, position in enumerate(positions):
-            number, data = -1, None
-            # Reading it again will say what is wrong.
-            with contextlib.suppress(StorageError):
-                data = self._storage.read(self._manifest.uri(position))
-                number = find(key_of_content(data))
+            number, key = -1, None
+            data = self._read(self._manifest.uri(position))
+            if data is not None:
+                key = key_of_content(data)
+                number = find(key)
             if number < 0:
-                missing.append(Source(index, position, data=data))
+                missing.append(Source(index, position, data=data, key=key))
             numbers.append(number)
         return np.array(numbers), missing
