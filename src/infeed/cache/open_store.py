@@ -42,6 +42,7 @@ class OpenStore:
         storage: where the source images are.
         counter: counts what happens.
         say: told what went wrong: (what it is about, text); says each thing once.
+        memory: bytes that could keep files in memory; None: not known.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class OpenStore:
         storage: Storage,
         counter: Counter,
         say: Callable[[str, str], None],
+        memory: int | None,
     ) -> None:
         self.folder = cache.folder / name.folder
         self._store_id = name.store_id
@@ -63,6 +65,8 @@ class OpenStore:
         self._is_raw = name.encoding == "raw"
         self._counter = counter
         self._say = say
+        self._memory = memory
+        self._is_larger_than_memory = False
         self._lock = threading.RLock()
         self._segments: list[Segment] = []
         self._seen: list[npt.NDArray[np.bool_]] = []  # the rows of each that are in the index
@@ -222,6 +226,8 @@ class OpenStore:
         if number == len(self._segments):
             self._segments.append(segment)
             self._seen.append(np.zeros(segment.header.entries, bool))
+            size = sum(each.header.file_bytes for each in self._segments)
+            self._is_larger_than_memory = self._memory is not None and size > self._memory
         elif self._segments[number] is not segment:
             segment.close()  # open already, for reading
         return number
@@ -273,6 +279,11 @@ class OpenStore:
         is_next = (segments[1:] == segments[:-1]) & (offsets[1:] == offsets[:-1] + lengths[:-1])
         cuts = [0, *(np.flatnonzero(~is_next) + 1).tolist(), len(entries)]
         files, begins, sizes = segments.tolist(), offsets.tolist(), lengths.tolist()
+        if self._is_larger_than_memory:
+            # The disk gets all that a task wants at once, and no more than that: measured 1.5 times
+            # the images a second. What lies in memory needs none of it.
+            for first, end in pairwise(cuts):
+                self._segments[files[first]].announce(begins[first], sum(sizes[first:end]))
         bad: list[int] = []
         for first, end in pairwise(cuts):
             why = ""

@@ -113,6 +113,17 @@ class Segment:
         """
         return os.preadv(self.descriptor, buffers, offset) == size  # type: ignore[arg-type]  # arrays
 
+    def announce(self, offset: int, size: int) -> None:
+        """Has the kernel begin to read what will be asked for in a moment, if it can do that.
+
+        Args:
+            offset: in the file.
+            size: in bytes.
+        """
+        if hasattr(os, "posix_fadvise"):
+            with contextlib.suppress(OSError):  # whoever reads it then learns what is wrong
+                os.posix_fadvise(self.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
     def close(self) -> None:
         """Closes the file. May be called more than once."""
         if self.descriptor >= 0:

@@ -19,6 +19,7 @@ from infeed.cache.open_store import OpenStore
 from infeed.cache.sets import Use
 from infeed.cache.settings import Cache, Encoding
 from infeed.cache.sources import Source
+from infeed.cache.space import free_memory
 from infeed.manifest import Manifest
 from infeed.read import Storage
 from infeed.sample import Recipe, Scratch, decoder_versions
@@ -147,6 +148,7 @@ class Store:
                     storage=self._storage,
                     counter=self._counter,
                     say=self._say,
+                    memory=free_memory(),
                 )
                 self._use = Use(self.folder, self._manifest, self._counter)
                 self._closer = weakref.finalize(self, _close, self._opened, self._use, os.getpid())
