@@ -1,6 +1,6 @@
 """The first epoch with a cache that fills against the same epoch without one.
 
-    python benchmarks/cache_filling.py [MANIFEST IMAGES] [--rounds 7] [--images 4000]
+    python benchmarks/cache_filling.py [MANIFEST IMAGES] [--rounds 5] [--images 4000]
 
 Without a manifest it draws a set of leaves of about 30 KB each. A small set is copied several
 times over under other names, up to `--images`, since a file that is named twice would come from
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("manifest", type=Path, nargs="?")
     parser.add_argument("images_folder", type=Path, nargs="?", metavar="IMAGES")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=4000)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
