@@ -82,7 +82,7 @@ def free_memory(*, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
         cgroup: where the control group is, version 2 or 1.
     """
     try:
-        text = (proc / "meminfo").read_text("ascii")
+        text = (proc / "meminfo").read_text("utf-8")
     except OSError:
         return _physical_memory()
     found = re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE)
@@ -94,10 +94,10 @@ def free_memory(*, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgro
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
     ):
         try:
-            limit = int((cgroup / limit_file).read_text("ascii"))
-            used = int((cgroup / used_file).read_text("ascii"))
+            limit = int((cgroup / limit_file).read_text("utf-8"))
+            used = int((cgroup / used_file).read_text("utf-8"))
             # What files occupy counts as used, and gives way.
-            stat = (cgroup / stat_file).read_text("ascii")
+            stat = (cgroup / stat_file).read_text("utf-8")
         except (OSError, ValueError):  # no such group, or "max"
             continue
         files = re.search(r"^(?:total_)?inactive_file (\d+)$", stat, re.MULTILINE)
