@@ -21,7 +21,7 @@ from infeed.cache.check import StoreReport, check
 from infeed.cache.folder import segment_paths
 from infeed.cache.format import ENTRY_BYTES, ENTRY_TYPE, HEADER_BYTES, FormatError, pack_entry
 from infeed.cache.lock import try_lock
-from infeed.cache.segment import Segment
+from infeed.cache.segment import Segment, erase_row
 
 COUNT = 100  # in two segments at least
 
@@ -112,7 +112,7 @@ def test_every_bit_that_flips_in_an_image_or_an_entry_is_found_and_repaired(
 ):
     # Repaired by the last example, filled again by this one.
     fill(cache, images, encoding)
-    # A segment that the last examples have emptied may wait to be used again.
+    # A segment whose only image was given back has none.
     paths = [path for path in segments_of(cache) if table_of(path)["length"].any()]
     path = paths[which % len(paths)]
     table = table_of(path)
@@ -298,22 +298,38 @@ def test_a_folder_that_is_no_cache_is_refused(tmp_path):
         check(tmp_path)
 
 
-def test_entries_that_change_while_they_are_looked_at_are_no_damage(cache):
+def test_entries_that_change_while_they_are_looked_at_are_no_damage(tmp_path, images):
+    # Larger than what is read at once, so that the second is read after the first was told of.
+    manifest = Manifest.from_rows(["0.png", "1.png"], images=images)
+    recipe = Recipe(height=1300, width=1200)
+    loader = Loader(manifest, recipe, Sampler(batch_size=2), cache=Cache(tmp_path / "cache", "raw"))
+    loader.batch(0, 0)
+    loader.close()
+    (path,) = segments_of(tmp_path / "cache")
+    table = table_of(path)
+    told = []
+
+    def give_back(*values) -> None:
+        # As a reader does that has met damage: the entry goes, and later the image.
+        told.append(values)
+        if len(told) == 2:
+            flip(path, int(table[1]["offset"]))
+            with path.open("r+b") as file:
+                file.seek(HEADER_BYTES + ENTRY_BYTES)
+                file.write(bytes(ENTRY_BYTES))
+
+    report = only(check(tmp_path / "cache", report=give_back))
+    assert (report.images, report.damaged, report.is_right) == (1, 0, True)
+
+
+def test_a_row_that_is_another_by_now_is_not_given_back(cache):
     path = segments_of(cache)[0]
     segment = Segment.open(path)
-    table = segment.table()
-    row = int(np.flatnonzero(table["length"])[-1])
-
-    def give_back(store: str, done: int, total: int) -> None:
-        # As a reader does that has met damage: the entry goes, and later the image.
-        with path.open("r+b") as file:
-            file.seek(int(table[row]["offset"]))
-            file.write(b"other")
-            file.seek(HEADER_BYTES + row * ENTRY_BYTES)
-            file.write(bytes(ENTRY_BYTES))
-
-    report = only(check(cache, report=give_back))
-    assert (report.images, report.damaged) == (COUNT - 1, 0)
+    before = segment.row(0)
+    assert not erase_row(segment, 0, bytes([before[0] ^ 1]) + before[1:])
+    assert segment.row(0) == before
+    assert erase_row(segment, 0, before)
+    assert segment.row(0) == bytes(ENTRY_BYTES)
     segment.close()
 
 
@@ -339,7 +355,8 @@ def test_it_is_safe_while_other_processes_fill_the_cache(tmp_path, images):
         looks += 1
     assert [filler.returncode for filler in fillers] == [0, 0]
     assert looks > 1
-    assert sum(report.images for report in check(folder)) >= 13 * COUNT
+    # Not all: who finds the folder locked just then stores nothing.
+    assert sum(report.images for report in check(folder)) > COUNT
 
 
 @contextlib.contextmanager

@@ -203,6 +203,19 @@ def test_a_forked_process_notes_nothing_of_its_parents(cache, images):
     assert (use.uses, use.total) == (2, Counts(hits=8, misses=8, stored=8))
 
 
+def test_a_forked_process_that_only_closes_notes_nothing(cache, images):
+    run(
+        *(cache, images, "loader.batch(0, 0)"),
+        "child = os.fork()",
+        "if not child:",
+        "    loader.close()",
+        "    os._exit(0)",
+        "assert os.waitpid(child, 0)[1] == 0",
+    )
+    (use,) = read_uses(store_in(cache))
+    assert (use.uses, use.total) == (1, Counts(misses=8, stored=8))
+
+
 def test_a_limit_and_other_reasons_to_store_no_more_are_told_apart(tmp_path, images):
     full = loader_of(Cache(tmp_path / "full", "raw", limit=1000), images)
     read_epoch(full)
