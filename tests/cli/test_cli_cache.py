@@ -229,7 +229,7 @@ def test_verify_ends_with_3_names_the_damage_and_repairs_it(fill, infeed, folder
     assert done.returncode == 3
     assert "DAMAGED" in done.stdout
     assert "1 image not what was stored: 0 given back, to be stored again, 1 left" in done.stdout
-    assert f"{dead.name}: it does not begin as a segment (left as it is)" in done.stdout
+    assert f"{dead.name}: it has no header (left as it is)" in done.stdout
     result = told(infeed("cache", "verify", "缓存", "--json"), 3)
     assert (result["is_right"], result["damaged"], result["repaired"]) == (False, 1, 1)
     assert not dead.exists()
