@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from infeed import Cache, Loader, Manifest, Recipe, Sampler
 from infeed.cache.format import ENTRY_BYTES, HEADER_BYTES
 from infeed.cache.segment import Segment
 
@@ -408,3 +409,28 @@ def test_what_a_copy_of_a_segment_is_asked_to_hold_is_held(
     later = program.run(job, right)
     assert (later.wrong, later.hits, later.counts["damaged"]) == (0, [72, 72], 0)
     assert "a copy of another segment" in later.warnings[0]
+
+
+def test_an_image_of_two_records_takes_no_other_with_it_when_it_is_damaged(
+    images: Path, tmp_path: Path
+) -> None:
+    names = sorted(path.name for path in images.iterdir())
+    # Stored in this order; the ninth record is the second one again.
+    manifest = Manifest.from_rows(
+        [*names[:8], names[1], names[0]], images=images, duplicates="keep"
+    )
+    sampler = Sampler(batch_size=8, sampling="sequential")
+    cache = Cache(tmp_path / "cache", encoding="raw")
+    loader = Loader(manifest, Recipe(16, 16), sampler, cache=cache, threads=1)
+    with closing(loader):
+        for epoch in (0, 1):
+            for number in (0, 1):
+                loader.batch(epoch, number)
+        (path,) = cache.folder.glob("*/*.seg")
+        segment = Segment.open(path)
+        flip(path, 8 * (segment.header.data_at + segment.header.slot_bytes))
+        segment.close()
+        for epoch in (2, 3):
+            for number in (0, 1):
+                loader.batch(epoch, number)
+        assert loader.cache_counts.damaged == 1

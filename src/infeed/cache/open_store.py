@@ -275,8 +275,10 @@ class OpenStore:
             ends = np.cumsum(lengths)
             block = scratch.decoded(int(ends[-1]))
             buffers = np.split(block[: ends[-1]], ends[:-1])
-        # What lies one behind the other comes by one call.
+        # What lies one behind the other comes by one call. One that was forgotten meanwhile has
+        # no length any more, and must not take its neighbour with it.
         is_next = (segments[1:] == segments[:-1]) & (offsets[1:] == offsets[:-1] + lengths[:-1])
+        is_next &= lengths[1:] > 0
         cuts = [0, *(np.flatnonzero(~is_next) + 1).tolist(), len(entries)]
         files, begins, sizes = segments.tolist(), offsets.tolist(), lengths.tolist()
         if self._is_larger_than_memory:
