@@ -355,7 +355,6 @@ def test_a_damaged_marker_hides_no_images(
     assert (report.wrong, report.hits, report.warnings) == (0, [24, 24], [])
 
 
-
 @pytest.mark.parametrize("data", [b"", bytes(105), b'{\n  "format": 1', b"{\n  \0\0"])
 def test_a_marker_that_never_came_to_the_disk_is_written_again(
     program: ModuleType, filled: MakeJob, data: bytes
