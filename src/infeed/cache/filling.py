@@ -72,6 +72,7 @@ class Filling:
         self._image_bytes = image_bytes
         self._say = say
         self._writer: SegmentWriter | None = None
+        self._full: set[Path] = set()  # segments that are not worth another look
         self._has_folder = False
         self._is_stopped = False
         self._not_before = 0.0
@@ -92,6 +93,7 @@ class Filling:
             return [], None
         if self._writer is None or not self._writer.has_room(lengths[0]):
             if self._writer is not None:
+                self._full.add(self._writer.segment.path)
                 self._writer.close()
                 self._writer = None
             if time.monotonic() < self._not_before:
@@ -173,6 +175,8 @@ class Filling:
         """A segment with free places whose writer has ended."""
         self._remove_unfinished()
         for path in segment_paths(self._folder):
+            if path in self._full:
+                continue
             # One that cannot be taken over is no reason to store nothing.
             with contextlib.suppress(OSError):
                 size = path.stat().st_size
@@ -183,6 +187,7 @@ class Filling:
                     continue
                 if writer.has_room(length):
                     return writer
+                self._full.add(path)
                 writer.close()
         return None
 

@@ -1,0 +1,52 @@
+"""Where the next images go when a segment is full."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infeed import Cache, Recipe
+from infeed.cache import Encoding
+from infeed.cache.filling import Filling
+from infeed.cache.folder import StoreName, segment_paths
+
+LONG_AGO = 1_700_000_000
+RECIPE = Recipe(height=16, width=24)
+IMAGE_BYTES = 16 * 24 * 3
+MISSING = 300
+
+
+@pytest.mark.parametrize(("encoding", "slot_bytes"), [("raw", IMAGE_BYTES), ("jpeg", 0)])
+def test_a_full_segment_is_left_alone_while_the_next_ones_fill(
+    tmp_path: Path, encoding: Encoding, slot_bytes: int
+) -> None:
+    name = StoreName.of(RECIPE, {"decoder": "1"}, encoding)
+    folder = tmp_path / name.folder
+    filling = Filling(
+        Cache(tmp_path),
+        name,
+        folder,
+        slot_bytes=slot_bytes,
+        image_bytes=IMAGE_BYTES,
+        say=lambda about, text: pytest.fail(text),
+    )
+    image = np.arange(IMAGE_BYTES, dtype=np.uint8)
+    full: set[Path] = set()
+    last: Path | None = None
+    for number in range(MISSING):
+        slots, writer = filling.set_aside([IMAGE_BYTES], missing=MISSING - number)
+        assert writer is not None
+        path = writer.segment.path
+        assert path not in full
+        if last is not None and path != last:
+            full.add(last)
+            os.utime(last, (LONG_AGO, LONG_AGO))
+        writer.put(slots, [number.to_bytes(16, "little")], [image], [0])
+        last = path
+    filling.close()
+    assert len(full) >= 3
+    assert full == set(segment_paths(folder)) - {last}
+    assert {path.stat().st_mtime for path in full} == {LONG_AGO}
