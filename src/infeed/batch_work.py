@@ -7,7 +7,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from infeed.cache import Source, Store, decode_jpeg_into, encode_jpeg
+from infeed.cache import Source, Store, checksum, decode_jpeg_into, encode_jpeg
 from infeed.errors import BadImageError, TooManyBadImagesError
 from infeed.manifest import encode
 from infeed.order import BatchPlan
@@ -49,6 +49,7 @@ class _Task:
         self.spent = [0.0] * len(STAGES)
         self.sources: list[Source] = []
         self.payloads: list[npt.NDArray[np.uint8]] = []
+        self.checksums: list[int] = []
 
 
 class BatchWork:
@@ -190,11 +191,14 @@ class BatchWork:
         elif source is not None:
             task.sources.append(source)
             task.payloads.append(payload)
+            start = perf_counter()
+            task.checksums.append(checksum(payload))
+            task.spent[_TO_CACHE] += perf_counter() - start
 
     def _keep(self, store: Store, task: _Task) -> None:
         if task.sources:
             start = perf_counter()
-            store.keep(task.sources, task.payloads)
+            store.keep(task.sources, task.payloads, task.checksums)
             task.spent[_TO_CACHE] += perf_counter() - start
 
     def _place_of(self, position: int) -> str:

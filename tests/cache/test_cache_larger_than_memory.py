@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from infeed import Cache, Manifest, Recipe
-from infeed.cache import Encoding, decode_jpeg_into, encode_jpeg
+from infeed.cache import Encoding, checksum, decode_jpeg_into, encode_jpeg
 from infeed.cache.counts import Counter, Counts
 from infeed.cache.folder import StoreName, segment_paths
 from infeed.cache.open_store import OpenStore
@@ -78,7 +78,7 @@ def test_images_come_back_as_they_were_kept_however_much_memory_there_is(
     rows, scratch = np.zeros_like(images), Scratch()
     first = open_store(encoding, memory)
     sources = first.load(range(COUNT), rows, scratch)
-    first.keep(sources, payloads)
+    first.keep(sources, payloads, list(map(checksum, payloads)))
     first.close()
     second = open_store(encoding, memory)
     order = np.random.default_rng(1).permutation(COUNT).tolist()
@@ -94,7 +94,8 @@ def test_a_file_cut_short_that_does_not_fit_into_memory_gives_what_it_still_has(
     images, payloads = pictures("raw")
     rows, scratch = np.zeros_like(images), Scratch()
     store = open_store("raw", 0)
-    store.keep(store.load(range(COUNT), rows, scratch), payloads)
+    sources = store.load(range(COUNT), rows, scratch)
+    store.keep(sources, payloads, list(map(checksum, payloads)))
     path = max(segment_paths(store.folder), key=lambda path: path.stat().st_size)
     os.truncate(path, path.stat().st_size - 3 * images[0].nbytes)
     missing = {source.position for source in store.load(range(COUNT), rows, scratch)}

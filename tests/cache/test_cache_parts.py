@@ -108,7 +108,9 @@ def test_an_index_finds_what_a_dict_finds(steps: list[tuple[bytes, str]]) -> Non
     index, expected = Index(), dict[bytes, list[int]]()
     for number, (key, step) in enumerate(steps):
         if step == "add":
-            entry = index.add(key, segment=0, row=number, offset=0, length=1, checksum=number)
+            (entry,) = index.add(
+                [key], segment=0, rows=[number], offsets=[0], lengths=[1], checksums=[number]
+            )
             expected.setdefault(key, []).append(entry)
         elif step == "table":
             table = np.frombuffer(pack_entry(key, 0, 1, number, seed=0), ENTRY_TYPE)

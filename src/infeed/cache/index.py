@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, final
 
 import numpy as np
@@ -31,7 +32,7 @@ class Index:
         self._hi, self._lo = np.empty(0, np.uint64), np.empty(0, np.uint64)
         self._sorted = np.empty(0, np.uint64)
         self._order = np.empty(0, np.uint32)
-        self._pending: dict[tuple[int, int], int] = {}
+        self._pending: dict[bytes, int] = {}
         self.segment, self.row = np.empty(0, np.uint32), np.empty(0, np.uint32)
         self.offset, self.checksum = np.empty(0, np.uint64), np.empty(0, np.uint64)
         self.length = np.empty(0, np.uint32)
@@ -62,28 +63,37 @@ class Index:
         self._sort()
 
     def add(
-        self, key: bytes, *, segment: int, row: int, offset: int, length: int, checksum: int
-    ) -> int:
-        """Adds one entry, and gives its number."""
-        hi, lo = _halves(key)
-        number = self._grow(1)
-        self._hi[number], self._lo[number] = hi, lo
-        self.segment[number], self.row[number] = segment, row
-        self.offset[number], self.checksum[number] = offset, checksum
-        self.length[number] = length
-        self._pending[hi, lo] = number
+        self,
+        keys: Sequence[bytes],
+        *,
+        segment: int,
+        rows: Sequence[int],
+        offsets: Sequence[int],
+        lengths: Sequence[int],
+        checksums: Sequence[int],
+    ) -> range:
+        """Adds entries of one segment, and gives their numbers."""
+        first = self._grow(len(keys))
+        span = slice(first, self._count)
+        halves = np.frombuffer(b"".join(keys), "<u8")
+        self._hi[span], self._lo[span] = halves[::2], halves[1::2]
+        self.segment[span], self.row[span] = segment, rows
+        self.offset[span], self.length[span] = offsets, lengths
+        self.checksum[span] = np.array(checksums, np.uint64)
+        numbers = range(first, self._count)
+        self._pending.update(zip(keys, numbers, strict=True))
         if len(self._pending) > max(_MOST_PENDING, self._count // 8):
             self._sort()
-        return number
+        return numbers
 
     def find(self, key: bytes) -> int:
         """The number of an entry of that key, the latest of several; -1 if there is none."""
-        hi, lo = _halves(key)
-        number = self._pending.get((hi, lo), -1)
+        number = self._pending.get(key, -1)
         if number >= 0 and self.length[number]:
             return number
         if not len(self._sorted):
             return -1
+        hi, lo = _halves(key)
         begin = end = int(self._sorted.searchsorted(np.uint64(hi)))
         while end < len(self._sorted) and int(self._sorted[end]) == hi:
             end += 1
@@ -97,7 +107,8 @@ class Index:
         if self.length[number]:
             self.length[number] = 0
             self._there -= 1
-            if self._pending.get((int(self._hi[number]), int(self._lo[number]))) == number:
+            halves = int(self._hi[number]), int(self._lo[number])
+            if self._pending.get(b"".join(half.to_bytes(8, "little") for half in halves)) == number:
                 # It may have stood before an earlier one.
                 self._sort()
 

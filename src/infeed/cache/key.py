@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from typing import Final
 
 from infeed.read import Stamp
@@ -24,6 +23,10 @@ def key_of_content(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16, person=b"infeed content").digest()
 
 
-def is_fresh(stamp: Stamp) -> bool:
-    """Whether a file was modified so lately that its stamp may not tell the next change."""
-    return abs(time.time_ns() - stamp.mtime_ns) < _RACY_NS
+def is_fresh(stamp: Stamp, now: int) -> bool:
+    """Whether a file was modified so lately that its stamp may not tell the next change.
+
+    Args:
+        now: `time.time_ns()`.
+    """
+    return abs(now - stamp.mtime_ns) < _RACY_NS

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,15 @@ from infeed.sample import Recipe, Scratch
 
 # How often a process that misses looks for what others have stored meanwhile.
 _REFRESH_SECONDS: Final = 2.0
+
+
+class _Image(NamedTuple):
+    """An image on its way into a segment."""
+
+    source: Source
+    key: bytes
+    payload: npt.NDArray[np.uint8]
+    checksum: int
 
 
 @final
@@ -107,12 +116,17 @@ class OpenStore:
         self._counter.add(hits=len(positions) - len(missing), misses=len(missing))
         return missing
 
-    def keep(self, sources: Sequence[Source], payloads: Sequence[npt.NDArray[np.uint8]]) -> None:
+    def keep(
+        self,
+        sources: Sequence[Source],
+        payloads: Sequence[npt.NDArray[np.uint8]],
+        checksums: Sequence[int],
+    ) -> None:
         """As `Store.keep`."""
         kept = [
-            (source, key, payload)
-            for source, key, payload in zip(
-                sources, self._sources.keys(sources), payloads, strict=True
+            _Image(source, key, payload, each)
+            for source, key, payload, each in zip(
+                sources, self._sources.keys(sources), payloads, checksums, strict=True
             )
             if key is not None
         ]
@@ -138,38 +152,40 @@ class OpenStore:
         for segment in self._segments:
             segment.close()
 
-    def _put(self, images: Sequence[tuple[Source, bytes, npt.NDArray[np.uint8]]]) -> int:
+    def _put(self, images: Sequence[_Image]) -> int:
         """Stores the first of the images, as many as one segment takes; 0: no more."""
         with self._lock:
             slots, writer = self._filling.set_aside(
-                [payload.nbytes for _, _, payload in images],
+                [image.payload.nbytes for image in images],
                 missing=max(len(images), self._images - len(self._index)),
             )
             if writer is None:
                 return 0
             segment = self._number(writer.segment)
         images = images[: len(slots)]
-        keys = [key for _, key, _ in images]
-        data = [payload for _, _, payload in images]
-        sums = [checksum(payload) for payload in data]
+        sources, keys, payloads, checksums = zip(*images, strict=True)
         try:
-            writer.put(slots, keys, data, sums)
+            writer.put(slots, keys, payloads, checksums)
         except OSError as error:
             with self._lock:
                 self._filling.fail(error)
             return 0
+        rows, offsets, lengths = zip(*slots, strict=True)
         with self._lock:
-            for (source, key, _), slot, each in zip(images, slots, sums, strict=True):
-                self._seen[segment][slot.row] = True
-                entry = self._index.add(
-                    key,
-                    segment=segment,
-                    row=slot.row,
-                    offset=slot.offset,
-                    length=slot.length,
-                    checksum=each,
-                )
-                self._sources.remember(source.position, entry, source.stamp)
+            self._seen[segment][list(rows)] = True
+            entries = self._index.add(
+                keys,
+                segment=segment,
+                rows=rows,
+                offsets=offsets,
+                lengths=lengths,
+                checksums=checksums,
+            )
+            self._sources.remember(
+                [source.position for source in sources],
+                entries,
+                [source.stamp for source in sources],
+            )
         return len(images)
 
     def _find(self, key: bytes) -> int:

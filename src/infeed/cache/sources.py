@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -101,7 +102,7 @@ class Sources:
                     key = self._key_of(uri, stamp)
                     number = -1 if key is None else find(key)
                     if number >= 0:
-                        self.remember(position, number, stamp)
+                        self.remember([position], [number], [stamp])
             if number < 0:
                 missing.append(Source(index, position, stamp, key=key))
             numbers.append(number)
@@ -116,20 +117,26 @@ class Sources:
         if self._stamped is None:
             return [source.key for source in sources]
         stamps = self._stamped.stamps([self._manifest.uri(each.position) for each in sources])
+        now = time.time_ns()
         return [
-            None if stamp is None or stamp != source.stamp or is_fresh(stamp) else source.key
+            None if stamp is None or stamp != source.stamp or is_fresh(stamp, now) else source.key
             for source, stamp in zip(sources, stamps, strict=True)
         ]
 
-    def remember(self, position: int, entry: int, stamp: Stamp | None) -> None:
-        """Notes the entry of a record, for as long as its source has this stamp."""
-        if stamp is not None:
-            # In this order, and read with the stamp first: whoever sees a stamp never sees the
-            # entry of an earlier one.
-            with self._lock:
-                self._entries[position] = -1
-                self._sizes[position], self._times[position] = stamp
-                self._entries[position] = entry
+    def remember(
+        self, positions: Sequence[int], entries: Sequence[int], stamps: Sequence[Stamp | None]
+    ) -> None:
+        """Notes the entries of records, for as long as their sources have these stamps."""
+        if self._stamped is None:
+            return
+        records = np.array(positions)
+        sizes, times = np.array(stamps).T
+        # In this order, and read with the stamp first: whoever sees a stamp never sees the entry
+        # of an earlier one.
+        with self._lock:
+            self._entries[records] = -1
+            self._sizes[records], self._times[records] = sizes, times
+            self._entries[records] = entries
 
     def source(self, index: int, position: int) -> Source:
         """The source of a record whose entry was not right; the entry is forgotten."""

@@ -107,14 +107,20 @@ class Store:
         """
         return self._open().load(positions, rows, scratch)
 
-    def keep(self, sources: Sequence[Source], payloads: Sequence[npt.NDArray[np.uint8]]) -> None:
+    def keep(
+        self,
+        sources: Sequence[Source],
+        payloads: Sequence[npt.NDArray[np.uint8]],
+        checksums: Sequence[int],
+    ) -> None:
         """Stores images that `load` did not have.
 
         Args:
             sources: from `load`.
             payloads: the bytes of each, C-contiguous uint8: its pixels, or its JPEG.
+            checksums: `checksum` of each: computed best while it is in the processor's cache.
         """
-        self._open().keep(sources, payloads)
+        self._open().keep(sources, payloads, checksums)
 
     def close(self) -> None:
         """Closes its files, and gives back the space that it reserved and did not use."""
