@@ -124,6 +124,12 @@ class Filling:
             "What it does not hold is decoded each time.",
         )
 
+    def take_back(self, path: Path, row: int) -> None:
+        """Notes that a place in a segment is free again."""
+        self._full.discard(path)
+        if self._writer is not None and self._writer.segment.path == path:
+            self._writer.take_back(row)
+
     def close(self) -> None:
         """Gives back what is reserved and not used."""
         if self._writer is not None:

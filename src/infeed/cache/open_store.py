@@ -346,7 +346,9 @@ class OpenStore:
             "verify` finds them all.",
         )
         with contextlib.suppress(OSError):  # read-only, or gone: it is found again next time
-            erase(segment, row, kept)
+            if erase(segment, row, kept):
+                with self._lock:
+                    self._filling.take_back(segment.path, row)
 
 
 def _id_in(name: str) -> bytes:

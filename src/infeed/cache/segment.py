@@ -131,7 +131,7 @@ class Segment:
             self.descriptor = -1
 
 
-def erase(segment: Segment, row: int, checksum: int) -> None:
+def erase(segment: Segment, row: int, checksum: int) -> bool:
     """Gives the table row of an image back that is not right, if it still says what was read.
 
     Args:
@@ -139,12 +139,16 @@ def erase(segment: Segment, row: int, checksum: int) -> None:
         row: of its table.
         checksum: of the image, as the entry had it.
 
+    Returns:
+        Whether it was given back.
+
     Raises:
         OSError: the file cannot be written.
     """
     was = segment.row(row)
     if len(was) == ENTRY_BYTES and np.frombuffer(was, ENTRY_TYPE)["checksum"][0] == checksum:
-        erase_row(segment, row, was)
+        return erase_row(segment, row, was)
+    return False
 
 
 def erase_row(segment: Segment, row: int, was: bytes) -> bool:

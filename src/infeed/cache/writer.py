@@ -191,6 +191,12 @@ class SegmentWriter:
             self._users += bool(slots)
         return slots
 
+    def take_back(self, row: int) -> None:
+        """Uses a row again whose entry was erased, where all images have the same size."""
+        if self.segment.header.slot_bytes:
+            with self._lock:
+                self._rows.append(row)
+
     def put(
         self,
         slots: Sequence[Slot],
