@@ -298,8 +298,8 @@ class OpenStore:
         cuts = [0, *(np.flatnonzero(~is_next) + 1).tolist(), len(entries)]
         files, begins, sizes = segments.tolist(), offsets.tolist(), lengths.tolist()
         if self._is_larger_than_memory:
-            # The disk gets all that a task wants at once, and no more than that: measured 1.0 to 1.6 times
-            # the images a second. What lies in memory needs none of it.
+            # The disk gets all that a task wants at once, and no more than that: measured 1.0 to
+            # 1.6 times the images a second. What lies in memory needs none of it.
             for first, end in pairwise(cuts):
                 self._segments[files[first]].announce(begins[first], sum(sizes[first:end]))
         bad: list[int] = []
