@@ -56,9 +56,15 @@ def choose_encoding(
     raw = f"raw images take {format_bytes(size)}"
     if not is_jpeg_possible:
         return Choice("raw", f"{raw}, and JPEG has no transparency")
-    if any(kept.values()):
-        encoding: Encoding = "raw" if kept.get("raw", 0) >= kept.get("jpeg", 0) else "jpeg"
-        return Choice(encoding, f"it holds {kept[encoding]:,} images of this recipe so")
+    # A few images of some trial decide nothing, nor those of another set beyond the size of this.
+    begun: dict[Encoding, int] = {
+        encoding: min(count, images) for encoding, count in kept.items() if 100 * count >= images
+    }
+    if begun:
+        encoding = max(begun, key=lambda each: (begun[each], each == "raw"))
+        rest = (images - begun[encoding]) * image_bytes
+        if encoding == "jpeg" or rest <= disk:
+            return Choice(encoding, f"it holds {kept[encoding]:,} images of this recipe so")
     if size > disk:
         return Choice("jpeg", f"{raw}, and the disk has room for {format_bytes(disk)}")
     if memory is None:

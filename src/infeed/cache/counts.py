@@ -56,6 +56,10 @@ class Counter:
             for name, count in more.items():
                 self._counts[name] += count
 
+    def renew(self) -> None:
+        """For a forked process, whose parent may have held the lock at that moment."""
+        self._lock = threading.Lock()
+
     def read(self) -> Counts:
         """All counts at this moment."""
         with self._lock:

@@ -78,13 +78,13 @@ class Filling:
         self._not_before = 0.0
 
     def set_aside(
-        self, lengths: Sequence[int], *, missing: int
+        self, lengths: Sequence[int], *, missing: Callable[[], int]
     ) -> tuple[list[Slot], SegmentWriter | None]:
         """Places for the first of these images, at least for one; none where no more is stored.
 
         Args:
             lengths: of the images, in bytes.
-            missing: how many images the set lacks, these included.
+            missing: tells how many images the set lacks.
 
         Returns:
             The places and the writer that must `put` them; ([], None) where there are none.
@@ -99,7 +99,7 @@ class Filling:
             if time.monotonic() < self._not_before:
                 return [], None
             try:
-                self._writer = self._next_writer(lengths[0], missing)
+                self._writer = self._next_writer(lengths[0], missing())
             except (FormatError, OSError) as error:
                 self._stop_after(error)
             if self._writer is None:
@@ -131,7 +131,8 @@ class Filling:
             self._writer.take_back(row)
 
     def close(self) -> None:
-        """Gives back what is reserved and not used."""
+        """Gives back what is reserved and not used; nothing is set aside any more."""
+        self._is_stopped = True
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -222,7 +223,8 @@ class Filling:
         per_image += ENTRY_BYTES
         total = missing * per_image
         largest = min(max(_LARGEST, total // _MOST_SEGMENTS), _LARGEST_OF_ALL)
-        images = min(missing, max(_FEWEST_IMAGES, missing // _SHARE))
+        # Of a small set too: what is not used is given back.
+        images = max(_FEWEST_IMAGES, missing // _SHARE)
         least = _TABLE_SLACK + _FEWEST_IN_NEED * max(per_image, length + ENTRY_BYTES)
         size = max(least, min(_TABLE_SLACK + images * per_image, largest))
         limit = self._cache.max_bytes

@@ -1,4 +1,4 @@
-"""`CacheFolder`: what lies in a cache folder, and what of it is ours."""
+"""What lies in a cache folder, and what of it is ours."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def read_version(folder: Path) -> int | None:
     A marker that is damaged says nothing: each segment has the version, too.
     """
     try:
-        value = json.loads((folder / MARKER).read_text("utf-8"))
+        # A pipe of that name would be waited for.
+        value = json.loads((folder / MARKER).read_text("utf-8")) if is_cache(folder) else None
     except (OSError, ValueError):
         return None
     version = value.get("format") if isinstance(value, dict) else None
@@ -147,7 +148,7 @@ def write_store_file(store: Path, name: StoreName) -> None:
     """
     path, known = store / STORE_FILE, None
     with contextlib.suppress(OSError, ValueError):  # missing, or damaged: it is written again
-        known = json.loads(path.read_bytes())
+        known = json.loads(path.read_bytes()) if path.is_file() else None
     if known != name.description:
         write_json(path, name.description)
 
@@ -185,10 +186,11 @@ def count_images(store: Path) -> int:
     count = 0
     with contextlib.suppress(OSError):
         for path in segment_paths(store):
-            with contextlib.suppress(OSError, FormatError):
-                segment = Segment.open(path)
+            with (
+                contextlib.suppress(OSError, FormatError),
+                contextlib.closing(Segment.open(path)) as segment,
+            ):
                 count += int((segment.table()["length"] > 0).sum())
-                segment.close()
     return count
 
 
@@ -242,6 +244,7 @@ def clear(folder: Path, stores: tuple[str, ...] = ()) -> Cleared:
                     size += path.stat().st_size
                     path.unlink()
                     count += 1
+            _remove_files(store, _SEGMENT_NAME)  # and those that a kill has left half made
             _remove_files(store / SETS_FOLDER, _SET_NAME)
             _remove_if_empty(store / SETS_FOLDER)
             _remove_files(store, re.compile(re.escape(STORE_FILE)))

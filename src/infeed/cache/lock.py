@@ -59,14 +59,26 @@ def folder_lock(folder: Path, *, seconds: float) -> Iterator[bool]:
     Raises:
         OSError: the lock file cannot be made, or this file system cannot lock.
     """
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    until = time.monotonic() + seconds
+    while True:
+        path = folder / LOCK_FILE
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        try:
+            while not (is_held := try_lock(descriptor)) and time.monotonic() < until:
+                time.sleep(_PAUSE_SECONDS)
+            if not is_held or _is_file_of(path, descriptor):
+                yield is_held
+                return
+        finally:
+            # Said, since a process that was forked off meanwhile has the file open, too.
+            with contextlib.suppress(OSError):
+                unlock(descriptor)
+            os.close(descriptor)
+
+
+def _is_file_of(path: Path, descriptor: int) -> bool:
+    """Whether the open file still has its name: clearing a cache takes that away."""
     try:
-        until = time.monotonic() + seconds
-        while not (is_held := try_lock(descriptor)) and time.monotonic() < until:
-            time.sleep(_PAUSE_SECONDS)
-        yield is_held
-    finally:
-        # Said, since a process that was forked off meanwhile has the file open, too.
-        with contextlib.suppress(OSError):
-            unlock(descriptor)
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False

@@ -104,6 +104,11 @@ class OpenStore:
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def known(self) -> int:
+        """How many records of the manifest it is known to hold."""
+        return self._sources.known
+
     def load(
         self, positions: Sequence[int], rows: npt.NDArray[np.uint8], scratch: Scratch
     ) -> list[Source]:
@@ -155,9 +160,11 @@ class OpenStore:
     def _put(self, images: Sequence[_Image]) -> int:
         """Stores the first of the images, as many as one segment takes; 0: no more."""
         with self._lock:
+            if self._is_closed:
+                return 0
             slots, writer = self._filling.set_aside(
                 [image.payload.nbytes for image in images],
-                missing=max(len(images), self._images - len(self._index)),
+                missing=lambda: self._images - self.known,
             )
             if writer is None:
                 return 0
@@ -172,15 +179,19 @@ class OpenStore:
             return 0
         rows, offsets, lengths = zip(*slots, strict=True)
         with self._lock:
-            self._seen[segment][list(rows)] = True
-            entries = self._index.add(
-                keys,
-                segment=segment,
-                rows=rows,
-                offsets=offsets,
-                lengths=lengths,
-                checksums=checksums,
-            )
+            if self._seen[segment][rows[0]]:
+                # Somebody else's look at the folder was faster than this.
+                entries: Sequence[int] = [self._index.find(key) for key in keys]
+            else:
+                self._seen[segment][list(rows)] = True
+                entries = self._index.add(
+                    keys,
+                    segment=segment,
+                    rows=rows,
+                    offsets=offsets,
+                    lengths=lengths,
+                    checksums=checksums,
+                )
             self._sources.remember(
                 [source.position for source in sources],
                 entries,
@@ -203,6 +214,8 @@ class OpenStore:
     def _look(self) -> None:
         """Reads what is new in the folder."""
         self._looked = time.monotonic()
+        if self._is_closed:
+            return
         for path in segment_paths(self.folder):
             if path in self._left_out:
                 continue
@@ -304,17 +317,16 @@ class OpenStore:
                 self._segments[files[first]].announce(begins[first], sum(sizes[first:end]))
         bad: list[int] = []
         for first, end in pairwise(cuts):
-            why = ""
-            try:
-                if not self._segments[files[first]].read_into(
-                    buffers[first:end], begins[first], sum(sizes[first:end])
-                ):
-                    why = "the file is too short"
-            except OSError as error:
-                why = error.strerror or str(error)
-            for i in range(first, end):
+            segment = self._segments[files[first]]
+            errors = [""] * (end - first)
+            if not _reads(segment, buffers[first:end], begins[first], sum(sizes[first:end])):
+                # Of those that lie together some may be right: each by itself.
+                errors = [
+                    _why_unread(segment, buffers[i], begins[i], sizes[i]) for i in range(first, end)
+                ]
+            for i, why in zip(range(first, end), errors, strict=True):
                 if why or checksum(buffers[i]) != sums[i]:
-                    self._drop(int(entries[i]), why or "an image in it is not what was stored")
+                    self._drop(int(entries[i]), why)
                     bad.append(int(indexes[i]))
         if not self._is_raw:
             for row, entry, buffer in zip(indexes.tolist(), entries.tolist(), buffers, strict=True):
@@ -325,13 +337,21 @@ class OpenStore:
     def _decode(self, data: npt.NDArray[np.uint8], row: npt.NDArray[np.uint8], entry: int) -> bool:
         try:
             decode_jpeg_into(data, self._recipe, row)
-        except ValueError as error:
-            self._drop(entry, str(error))
+        except ValueError:
+            self._drop(entry)
             return False
         return True
 
-    def _drop(self, entry: int, why: str) -> None:
-        """Forgets an entry that was not right, also on disk if that may be written."""
+    def _drop(self, entry: int, why: str = "") -> None:
+        """Forgets an entry whose image could not be had.
+
+        Where the image was not right, and not only unreadable, it is forgotten on disk too, if that
+        may be written.
+
+        Args:
+            entry: its number.
+            why: the system did not give its bytes; empty where they are not right.
+        """
         with self._lock:
             index = self._index
             if self._is_closed or not index.length[entry]:
@@ -342,13 +362,33 @@ class OpenStore:
         self._counter.add(damaged=1)
         self._say(
             "damaged",
-            f"{segment.path} is damaged: {why}. Such images are decoded again; `infeed cache "
-            "verify` finds them all.",
+            f"{segment.path} is damaged: {why or 'an image in it is not what was stored'}. Such "
+            "images are decoded again; `infeed cache verify` finds them all.",
         )
+        if why:
+            return
         with contextlib.suppress(OSError):  # read-only, or gone: it is found again next time
             if erase(segment, row, kept):
                 with self._lock:
                     self._filling.take_back(segment.path, row)
+
+
+def _reads(segment: Segment, buffers: list[npt.NDArray[np.uint8]], offset: int, size: int) -> bool:
+    """Whether all buffers were filled."""
+    try:
+        return segment.read_into(buffers, offset, size)
+    except OSError:
+        return False
+
+
+def _why_unread(segment: Segment, buffer: npt.NDArray[np.uint8], offset: int, size: int) -> str:
+    """Fills one buffer; why the system did not, or nothing where the file was too short."""
+    try:
+        if not segment.read_into([buffer], offset, size):
+            buffer.fill(0)  # what an earlier image has left there may look right
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _id_in(name: str) -> bytes:

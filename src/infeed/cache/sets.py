@@ -96,8 +96,13 @@ class Use:
         A folder that cannot be written, or is gone, is none of the set's concern.
         """
         counts = self._counter.read() - self._begin
+        if counts.hits or counts.stored:
+            with contextlib.suppress(OSError):
+                self._write(counts)
+
+    def _write(self, counts: Counts) -> None:
         # Where there is no description there is no store: it was cleared.
-        if not (counts.hits or counts.stored) or not (self._store / STORE_FILE).is_file():
+        if not (self._store / STORE_FILE).is_file():
             return
         fingerprint = self._manifest.fingerprint()
         path = self._store / SETS_FOLDER / f"{fingerprint}.json"
@@ -111,9 +116,8 @@ class Use:
             last=counts,
             total=counts if before is None else before.total + counts,
         )
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(exist_ok=True)
-            write_json(path, asdict(use))
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, asdict(use))
 
 
 def _read(path: Path) -> SetUse | None:

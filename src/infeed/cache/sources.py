@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from infeed.cache.settings import Identity
 from infeed.errors import StorageError
 from infeed.manifest import Manifest
 from infeed.read import Stamp, StampedStorage, Storage
+
+_FAR: Final = 2**63  # in the year 2262 and 292 years before 1970: beyond what 64 bits hold
 
 
 @final
@@ -47,6 +49,9 @@ class Sources:
         manifest: what exists.
         storage: where it is.
         identity: how an image is known to be the same.
+
+    Attributes:
+        known: of how many records the entry is known; 0 where they are known by content.
     """
 
     def __init__(self, manifest: Manifest, storage: Storage, identity: Identity) -> None:
@@ -59,6 +64,7 @@ class Sources:
         self._entries = np.full(n, -1, np.int64)
         self._sizes = np.zeros(n, np.int64)
         self._times = np.zeros(n, np.int64)
+        self.known = 0
 
     def find(
         self, positions: Sequence[int], find: Callable[[bytes], int]
@@ -75,10 +81,12 @@ class Sources:
         if self._stamped is None:
             return self._find_by_content(positions, find)
         uris = list(map(self._manifest.uri, positions))
-        stamps = self._stamped.stamps(uris)
+        now_ns = time.time_ns()
+        stamps = self._stamps(uris)
         records = np.array(positions)
-        # In this order: see `remember`.
-        sizes, times, entries = self._sizes[records], self._times[records], self._entries[records]
+        with self._lock:
+            entries = self._entries[records]
+            sizes, times = self._sizes[records], self._times[records]
         if None not in stamps:
             now = np.array(stamps)
             if (entries >= 0).all() and (now[:, 0] == sizes).all() and (now[:, 1] == times).all():
@@ -104,6 +112,9 @@ class Sources:
                     if number >= 0:
                         self.remember([position], [number], [stamp])
             if number < 0:
+                # Asked before it is read: a change after that has another time.
+                if stamp is not None and is_fresh(stamp, now_ns):
+                    key = None
                 missing.append(Source(index, position, stamp, key=key))
             numbers.append(number)
         return np.array(numbers), missing
@@ -111,15 +122,13 @@ class Sources:
     def keys(self, sources: Sequence[Source]) -> list[bytes | None]:
         """What the images are stored under; None for one that must not be, for now.
 
-        Looks again: a source that has changed while it was read is not what `stamp` stands for,
-        nor one that is so new that the next change may get the same time.
+        Looks again: a source that has changed while it was read is not what `stamp` stands for.
         """
         if self._stamped is None:
             return [source.key for source in sources]
-        stamps = self._stamped.stamps([self._manifest.uri(each.position) for each in sources])
-        now = time.time_ns()
+        stamps = self._stamps([self._manifest.uri(each.position) for each in sources])
         return [
-            None if stamp is None or stamp != source.stamp or is_fresh(stamp, now) else source.key
+            source.key if stamp is not None and stamp == source.stamp else None
             for source, stamp in zip(sources, stamps, strict=True)
         ]
 
@@ -130,11 +139,9 @@ class Sources:
         if self._stamped is None:
             return
         records = np.array(positions)
-        sizes, times = np.array(stamps).T
-        # In this order, and read with the stamp first: whoever sees a stamp never sees the entry
-        # of an earlier one.
+        sizes, times = np.array(stamps, np.int64).T
         with self._lock:
-            self._entries[records] = -1
+            self.known += int(np.count_nonzero(self._entries[np.unique(records)] < 0))
             self._sizes[records], self._times[records] = sizes, times
             self._entries[records] = entries
 
@@ -142,13 +149,25 @@ class Sources:
         """The source of a record whose entry was not right; the entry is forgotten."""
         uri = self._manifest.uri(position)
         if self._stamped is not None:
-            self._entries[position] = -1
-            stamp = self._stamped.stamps([uri])[0]
-            key = None if stamp is None else self._key_of(uri, stamp)
+            with self._lock:
+                self.known -= int(self._entries[position] >= 0)
+                self._entries[position] = -1
+            now_ns = time.time_ns()
+            stamp = self._stamps([uri])[0]
+            is_kept = stamp is not None and not is_fresh(stamp, now_ns)
+            key = self._key_of(uri, stamp) if stamp is not None and is_kept else None
             return Source(index, position, stamp, key=key)
         data = self._read(uri)
         key = None if data is None else key_of_content(data)
         return Source(index, position, data=data, key=key)
+
+    def _stamps(self, uris: Sequence[str]) -> list[Stamp | None]:
+        """The stamps that can be remembered; None for any other."""
+        assert self._stamped is not None
+        return [
+            stamp if stamp is not None and -_FAR < stamp.mtime_ns < _FAR else None
+            for stamp in self._stamped.stamps(uris)
+        ]
 
     def _key_of(self, uri: str, stamp: Stamp) -> bytes | None:
         assert self._stamped is not None

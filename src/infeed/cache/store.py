@@ -90,9 +90,9 @@ class Store:
 
     @property
     def is_warm(self) -> bool:
-        """Whether it is open and holds about as many images as the manifest has."""
+        """Whether it is open and is known to hold most images of the manifest."""
         opened = self._opened
-        return opened is not None and 10 * len(opened) >= 9 * len(self._manifest)
+        return opened is not None and 10 * opened.known >= 9 * len(self._manifest)
 
     def load(
         self, positions: Sequence[int], rows: npt.NDArray[np.uint8], scratch: Scratch
@@ -124,6 +124,7 @@ class Store:
 
     def close(self) -> None:
         """Closes its files, and gives back the space that it reserved and did not use."""
+        self._leave_parent()
         with self._lock:
             opened, self._opened = self._opened, None
             use, self._use = self._use, None
@@ -137,13 +138,7 @@ class Store:
         opened = self._opened
         if opened is not None and self._process == os.getpid():
             return opened
-        if self._process != os.getpid():
-            # Forked: what is open is the parent's, and so may be the lock.
-            self._lock = threading.Lock()
-            self._process = os.getpid()
-            if opened is not None:
-                opened.abandon()
-            self._opened = None
+        self._leave_parent()
         with self._lock:
             if self._opened is None:
                 self._opened = OpenStore(
@@ -159,6 +154,19 @@ class Store:
                 self._use = Use(self.folder, self._manifest, self._counter)
                 self._closer = weakref.finalize(self, _close, self._opened, self._use, os.getpid())
             return self._opened
+
+    def _leave_parent(self) -> None:
+        """In a forked process: what is open is the parent's, and the locks may be held there."""
+        if self._process == os.getpid():
+            return
+        self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._counter.renew()
+        if self._opened is not None:
+            self._opened.abandon()
+        if self._closer is not None:
+            self._closer.detach()
+        self._opened = self._use = self._closer = None
 
 
 class _Complaints:

@@ -153,6 +153,9 @@ class SegmentWriter:
                 return None
             if not try_lock(segment.descriptor):
                 return None
+            # Its last writer may have removed it a moment ago.
+            if not os.path.samestat(os.fstat(segment.descriptor), path.stat()):
+                return None
             writer = cls(segment)
             closing.callback(writer.close)
             if not writer.has_room(1):

@@ -233,6 +233,8 @@ class Sampler:
         Raises:
             IndexError, ValueError: as `plan`.
         """
+        if not numbers:
+            return []
         n, epoch = _check_n(n), _check_epoch(epoch)
         cuts, phase = self._cuts(n), self._check_phase(phase)
         steps = cuts.steps(epoch, phase)
