@@ -75,16 +75,15 @@ def fill_cache(
     seconds = perf_counter() - start
     counts = loader.cache_counts
     bad = loader.quarantine.count()
-    if done == records:
-        recovered = counts.misses - counts.stored - counts.not_stored - bad
-    else:
-        recovered = len(loader.quarantine.recovered)
+    there = counts.hits + counts.stored_by_others
+    kept = there + counts.stored + counts.not_stored
+    recovered = records - kept - bad if done == records else len(loader.quarantine.recovered)
     return FillResult(
         records=records,
-        there=counts.hits,
+        there=there,
         stored=counts.stored,
         not_stored=counts.not_stored,
-        not_seen=records - counts.hits - counts.stored - counts.not_stored - recovered - bad,
+        not_seen=records - kept - recovered - bad,
         recovered=recovered,
         bad=bad,
         seconds=seconds,

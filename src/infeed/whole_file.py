@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 PARTIAL = "partial-"
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def write_json(path: Path, value: object) -> None:
@@ -56,9 +59,9 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
         if durable:
             _sync(path.parent)
     except OSError as error:
+        cure = "Free some space there, or choose" if error.errno in _NO_SPACE else "Choose"
         raise OSError(
-            f"{path} cannot be written: {error.strerror or error}. Free some space there, or "
-            "choose another folder."
+            f"{path} cannot be written: {error.strerror or error}. {cure} another folder."
         ) from error
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is there

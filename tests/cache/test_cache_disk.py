@@ -34,7 +34,7 @@ STOPPED = "takes no more images"
 
 def assert_only_images_were_lost(tally: dict[str, Any], *, most_warnings: int = 1) -> None:
     assert tally["wrong"] == tally["incomplete"] == tally["hangs"] == tally["kills"] == 0
-    assert tally["most_warnings"] == most_warnings
+    assert 1 <= tally["most_warnings"] <= most_warnings
     assert tally["later_warnings"] == []
     assert tally["slots"] <= tally["images"]
 
@@ -51,7 +51,7 @@ def test_any_call_that_changes_the_cache_may_fail(faults: Faults, kind: str) -> 
 def test_any_call_that_reads_the_cache_may_fail(faults: Faults, kind: str) -> None:
     tally = faults(40, "sweep", kind, "--every", "2")
     assert tally["faults"] > 10
-    assert_only_images_were_lost(tally, most_warnings=2 if kind.endswith("+") else 1)
+    assert_only_images_were_lost(tally, most_warnings=3 if kind.endswith("+") else 1)
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_any_call_of_a_long_fill_may_fail(faults: Faults, kind: str, encoding: s
 def test_any_call_of_a_long_fill_that_reads_may_fail(faults: Faults, kind: str) -> None:
     tally = faults(200, "sweep", kind)
     assert tally["faults"] > 60
-    assert_only_images_were_lost(tally, most_warnings=2 if kind.endswith("+") else 1)
+    assert_only_images_were_lost(tally, most_warnings=3 if kind.endswith("+") else 1)
 
 
 def test_files_that_may_not_grow_become_more_files(

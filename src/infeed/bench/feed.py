@@ -167,4 +167,8 @@ def _source(counts: Counts, *, replaced: int, recovered: int) -> EpochSource:
     """Where the images of an epoch came from; bad ones and what replaced them do not count."""
     if counts.hits <= replaced:
         return "decoded"
-    return "both" if counts.stored + counts.not_stored + recovered else "cache"
+    return (
+        "both"
+        if counts.stored + counts.stored_by_others + counts.not_stored + recovered
+        else "cache"
+    )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final, get_args
 
-from infeed.cache.encoding import can_be_jpeg
-from infeed.cache.folder import StoreName, count_images
+from infeed.cache.encoding import JPEG_SHARE, can_be_jpeg
+from infeed.cache.folder import StoreName, check_version, count_images
+from infeed.cache.format import FormatError
 from infeed.cache.settings import Cache, Encoding
 from infeed.cache.space import bytes_used, format_bytes, free_memory, room_on_disk
 from infeed.sample import Recipe, decoder_versions
@@ -40,6 +41,7 @@ def choose_encoding(
     is_jpeg_possible: bool,
     kept: Mapping[Encoding, int],
     disk: float,
+    limit: float,
     memory: int | None,
 ) -> Choice:
     """What `auto` takes.
@@ -49,7 +51,8 @@ def choose_encoding(
         image_bytes: of one, raw.
         is_jpeg_possible: `can_be_jpeg`.
         kept: how many images of this recipe the folder holds already, by encoding.
-        disk: bytes that may still be taken of it.
+        disk: bytes that may still be taken of the disk.
+        limit: bytes that the cache's limit leaves.
         memory: bytes that could keep files in memory; None: not known.
     """
     size = images * image_bytes
@@ -63,10 +66,16 @@ def choose_encoding(
     if begun:
         encoding = max(begun, key=lambda each: (begun[each], each == "raw"))
         rest = (images - begun[encoding]) * image_bytes
-        if encoding == "jpeg" or rest <= disk:
+        if encoding == "jpeg" or rest <= min(disk, limit):
             return Choice(encoding, f"it holds {kept[encoding]:,} images of this recipe so")
-    if size > disk:
-        return Choice("jpeg", f"{raw}, and the disk has room for {format_bytes(disk)}")
+    if size > min(disk, limit):
+        is_limit = limit < disk
+        room = format_bytes(limit if is_limit else disk)
+        why = f"{raw}, and the {'limit leaves' if is_limit else 'disk has'} room for {room}"
+        if JPEG_SHARE * size > min(disk, limit):
+            # Pixels are not changed for a part of the set.
+            return Choice("raw", f"{why}; JPEGs of all would not fit either")
+        return Choice("jpeg", why)
     if memory is None:
         return Choice("raw", f"{raw}, which fit the disk")
     there = format_bytes(memory)
@@ -103,17 +112,22 @@ def encoding_for(cache: Cache, recipe: Recipe, images: int) -> Choice:
         for encoding in get_args(Encoding)
     }
     try:
+        check_version(cache.folder)
         disk: float = room_on_disk(_existing(cache.folder))
+    except FormatError:  # nothing of it will be used
+        kept, disk = {}, math.inf
     except OSError:
         disk = math.inf
+    limit = math.inf
     if cache.max_bytes is not None:
-        disk = min(disk, max(0, cache.max_bytes - bytes_used(cache.folder)))
+        limit = max(0, cache.max_bytes - bytes_used(cache.folder))
     return choose_encoding(
         images=images,
         image_bytes=recipe.height * recipe.width * recipe.channels,
         is_jpeg_possible=can_be_jpeg(recipe),
         kept=kept,
         disk=disk,
+        limit=limit,
         memory=free_memory(),
     )
 

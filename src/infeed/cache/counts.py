@@ -16,6 +16,7 @@ class Counts:
         hits: images that came from it.
         misses: images that had to be decoded.
         stored: images that were put into it.
+        stored_by_others: images that another process has stored while they were decoded.
         not_stored: images that were decoded and could not be put into it, for whatever reason.
         damaged: kept images whose bytes were not what they should be; each also is a miss.
     """
@@ -23,6 +24,7 @@ class Counts:
     hits: int = 0
     misses: int = 0
     stored: int = 0
+    stored_by_others: int = 0
     not_stored: int = 0
     damaged: int = 0
 

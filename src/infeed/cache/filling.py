@@ -36,7 +36,8 @@ _MOST_SEGMENTS: Final = 64  # a larger set has larger segments, so that few file
 _LARGEST_OF_ALL: Final = 4 * 1024**3
 
 _LOCK_SECONDS: Final = 0.2
-_RETRY_SECONDS: Final = 1.0
+_FIRST_RETRY_SECONDS: Final = 0.05  # doubled each time that somebody is still in the way
+_LAST_RETRY_SECONDS: Final = 5.0
 _NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -74,8 +75,10 @@ class Filling:
         self._writer: SegmentWriter | None = None
         self._full: set[Path] = set()  # segments that are not worth another look
         self._has_folder = False
+        self._had_rest = False  # whether a segment was made for the last few images
         self._is_stopped = False
         self._not_before = 0.0
+        self._retry_seconds = _FIRST_RETRY_SECONDS
 
     def set_aside(
         self, lengths: Sequence[int], *, missing: Callable[[], int]
@@ -103,8 +106,10 @@ class Filling:
             except (FormatError, OSError) as error:
                 self._stop_after(error)
             if self._writer is None:
-                self._not_before = time.monotonic() + _RETRY_SECONDS
+                self._not_before = time.monotonic() + self._retry_seconds
+                self._retry_seconds = min(2 * self._retry_seconds, _LAST_RETRY_SECONDS)
                 return [], None
+            self._retry_seconds = _FIRST_RETRY_SECONDS
         slots = self._writer.set_aside(lengths)
         return slots, self._writer if slots else None
 
@@ -123,6 +128,11 @@ class Filling:
             f"The cache in {self._cache.folder} takes no more images: {reason.rstrip('.')}. "
             "What it does not hold is decoded each time.",
         )
+
+    def writes(self, segment: Segment) -> bool:
+        """Whether it is this process that fills the segment."""
+        writer = self._writer
+        return writer is not None and writer.segment.header.segment_id == segment.header.segment_id
 
     def take_back(self, path: Path, row: int) -> None:
         """Notes that a place in a segment is free again."""
@@ -223,8 +233,10 @@ class Filling:
         per_image += ENTRY_BYTES
         total = missing * per_image
         largest = min(max(_LARGEST, total // _MOST_SEGMENTS), _LARGEST_OF_ALL)
-        # Of a small set too: what is not used is given back.
         images = max(_FEWEST_IMAGES, missing // _SHARE)
+        if 0 < missing < images and not self._had_rest:
+            # Once: where sources were replaced, there is more to store than is missing.
+            images, self._had_rest = missing, True
         least = _TABLE_SLACK + _FEWEST_IN_NEED * max(per_image, length + ENTRY_BYTES)
         size = max(least, min(_TABLE_SLACK + images * per_image, largest))
         limit = self._cache.max_bytes
@@ -234,11 +246,11 @@ class Filling:
                 if limit is not None and limit - used < least:
                     self.stop(
                         f"its segments have {format_bytes(used)}, and the limit is "
-                        f"{format_bytes(limit)}",
+                        f"{format_bytes(limit)}. Raise the limit, or make room by `infeed cache clear`",
                         about="limit",
                     )
                 else:
-                    self.stop("the disk is almost full")
+                    self.stop("the disk is full but for what is left free (5 %, at most 2 GiB)")
                 return None
             try:
                 return SegmentWriter.create(

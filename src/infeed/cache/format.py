@@ -21,6 +21,7 @@ _HEADER: Final = struct.Struct("<8sII16s16sIIQQQI4x")
 _SEALED: Final = HEADER_BYTES - 8  # the last 8 bytes are the checksum of these
 LONGEST_DESCRIPTION: Final = _SEALED - _HEADER.size
 
+KEY_BYTES: Final = 16
 ENTRY_BYTES: Final = 48
 _ENTRY: Final = struct.Struct("<16sQI4xQ")
 _CHECKED: Final = ENTRY_BYTES - 8

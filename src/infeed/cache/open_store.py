@@ -17,7 +17,7 @@ from infeed.cache.counts import Counter
 from infeed.cache.encoding import decode_jpeg_into
 from infeed.cache.filling import Filling
 from infeed.cache.folder import StoreName, check_version, segment_paths
-from infeed.cache.format import FormatError, checksum, valid_rows
+from infeed.cache.format import KEY_BYTES, FormatError, checksum, valid_rows
 from infeed.cache.index import Index
 from infeed.cache.segment import Segment, erase
 from infeed.cache.settings import Cache
@@ -28,6 +28,10 @@ from infeed.sample import Recipe, Scratch
 
 # How often a process that misses looks for what others have stored meanwhile.
 _REFRESH_SECONDS: Final = 2.0
+
+# Of a segment that another process writes to, so many rows behind the last known are looked at
+# before anything is decoded or stored.
+_GLANCED_ROWS: Final = 64
 
 
 class _Image(NamedTuple):
@@ -92,6 +96,7 @@ class OpenStore:
             say=say,
         )
         self._looked = 0.0
+        self._changed = 0  # when the folder was, the last time that it was looked at
         self._is_closed = False
         self._is_refused = False  # whether the folder is not for us to read
         try:
@@ -114,6 +119,8 @@ class OpenStore:
     ) -> list[Source]:
         """As `Store.load`."""
         entries, missing = self._sources.find(positions, self._find)
+        if missing and self._glance():
+            entries, missing = self._sources.find(positions, self._find)
         indexes = np.flatnonzero(entries >= 0)
         if len(indexes):
             for index in self._read(entries[indexes], indexes, rows, scratch):
@@ -135,13 +142,19 @@ class OpenStore:
             )
             if key is not None
         ]
+        not_stored, by_others = len(sources) - len(kept), 0
+        if kept and self._glance():
+            with self._lock:
+                left = [image for image in kept if self._index.find(image.key) < 0]
+            by_others, kept = len(kept) - len(left), left
         stored = 0
         while stored < len(kept):
             count = self._put(kept[stored:])
             if not count:
                 break
             stored += count
-        self._counter.add(stored=stored, not_stored=len(sources) - stored)
+        not_stored += len(kept) - stored
+        self._counter.add(stored=stored, stored_by_others=by_others, not_stored=not_stored)
 
     def close(self) -> None:
         """Closes the files. Whoever still uses the store gets no more images from it."""
@@ -179,10 +192,11 @@ class OpenStore:
             return 0
         rows, offsets, lengths = zip(*slots, strict=True)
         with self._lock:
+            entries: Sequence[int] = [-1]
             if self._seen[segment][rows[0]]:
-                # Somebody else's look at the folder was faster than this.
-                entries: Sequence[int] = [self._index.find(key) for key in keys]
-            else:
+                # A look at the folder was faster than this.
+                entries = [self._index.find(key) for key in keys]
+            if min(entries) < 0:
                 self._seen[segment][list(rows)] = True
                 entries = self._index.add(
                     keys,
@@ -210,6 +224,25 @@ class OpenStore:
                     self._say("look", f"{self.folder} cannot be listed: {error.strerror}")
                 entry = self._index.find(key)
             return entry
+
+    def _glance(self) -> bool:
+        """Sees what others have stored in the last moments; whether there was anything.
+
+        Processes that go through the same images in the same order would else all store each.
+        """
+        with self._lock:
+            if self._is_closed or self._is_refused:
+                return False
+            before = len(self._index)
+            with contextlib.suppress(OSError):  # the next look says what is wrong
+                changed = self.folder.stat().st_mtime_ns
+                if changed != self._changed:
+                    self._changed = changed
+                    self._look()
+                for number, segment in enumerate(self._segments):
+                    if not self._seen[number].all() and not self._filling.writes(segment):
+                        self._add_rows(number, _GLANCED_ROWS)
+            return len(self._index) > before
 
     def _look(self) -> None:
         """Reads what is new in the folder."""
@@ -261,19 +294,35 @@ class OpenStore:
             segment.close()  # open already, for reading
         return number
 
-    def _add_rows(self, number: int) -> None:
+    def _add_rows(self, number: int, ahead: int | None = None) -> None:
+        """Adds the entries of a segment that are new: all, or of so many rows behind the last."""
         segment, seen = self._segments[number], self._seen[number]
+        first = 0
+        if ahead is not None and seen.any():
+            first = len(seen) - int(np.argmax(seen[::-1]))
+        end = len(seen) if ahead is None else min(first + ahead, len(seen))
         try:
-            table = segment.table()
+            table = segment.table(first, end)
         except OSError as error:
             self._say("segment", f"{segment.path} cannot be read: {error.strerror}")
             return
-        table["length"][seen] = 0
+        table["length"][seen[first:end]] = 0
         rows = valid_rows(table, segment.header.seed)
         if self._is_raw:
             rows = rows[table["length"][rows] == self._image_bytes]
-        seen[rows] = True
-        self._index.add_table(number, table, rows)
+        seen[first + rows] = True
+        if ahead is None:
+            self._index.add_table(number, table, rows)
+        elif len(rows):
+            entries = table[rows]
+            self._index.add(
+                [entry.tobytes()[:KEY_BYTES] for entry in entries],
+                segment=number,
+                rows=(first + rows).tolist(),
+                offsets=entries["offset"].tolist(),
+                lengths=entries["length"].tolist(),
+                checksums=entries["checksum"].tolist(),
+            )
 
     def _read(
         self,
@@ -318,15 +367,15 @@ class OpenStore:
         bad: list[int] = []
         for first, end in pairwise(cuts):
             segment = self._segments[files[first]]
-            errors = [""] * (end - first)
+            errors: list[OSError | None] = [None] * (end - first)
             if not _reads(segment, buffers[first:end], begins[first], sum(sizes[first:end])):
                 # Of those that lie together some may be right: each by itself.
                 errors = [
-                    _why_unread(segment, buffers[i], begins[i], sizes[i]) for i in range(first, end)
+                    _error_of(segment, buffers[i], begins[i], sizes[i]) for i in range(first, end)
                 ]
-            for i, why in zip(range(first, end), errors, strict=True):
-                if why or checksum(buffers[i]) != sums[i]:
-                    self._drop(int(entries[i]), why)
+            for i, error in zip(range(first, end), errors, strict=True):
+                if error is not None or checksum(buffers[i]) != sums[i]:
+                    self._drop(int(entries[i]), error)
                     bad.append(int(indexes[i]))
         if not self._is_raw:
             for row, entry, buffer in zip(indexes.tolist(), entries.tolist(), buffers, strict=True):
@@ -342,7 +391,7 @@ class OpenStore:
             return False
         return True
 
-    def _drop(self, entry: int, why: str = "") -> None:
+    def _drop(self, entry: int, error: OSError | None = None) -> None:
         """Forgets an entry whose image could not be had.
 
         Where the image was not right, and not only unreadable, it is forgotten on disk too, if that
@@ -350,26 +399,29 @@ class OpenStore:
 
         Args:
             entry: its number.
-            why: the system did not give its bytes; empty where they are not right.
+            error: why its bytes could not be had; None where they are not right.
         """
         with self._lock:
             index = self._index
             if self._is_closed or not index.length[entry]:
                 return
-            segment = self._segments[int(index.segment[entry])]
+            number = int(index.segment[entry])
+            segment = self._segments[number]
             row, kept = int(index.row[entry]), int(index.checksum[entry])
             index.remove(entry)
         self._counter.add(damaged=1)
+        why = "an image in it is not what was stored" if error is None else error.strerror
         self._say(
             "damaged",
-            f"{segment.path} is damaged: {why or 'an image in it is not what was stored'}. Such "
-            "images are decoded again; `infeed cache verify` finds them all.",
+            f"{segment.path} is damaged: {why}. Such images are decoded again; `infeed cache "
+            "verify` finds them all.",
         )
-        if why:
+        if error is not None and not isinstance(error, _CutOffError):
             return
         with contextlib.suppress(OSError):  # read-only, or gone: it is found again next time
             if erase(segment, row, kept):
                 with self._lock:
+                    self._seen[number][row] = False
                     self._filling.take_back(segment.path, row)
 
 
@@ -381,14 +433,22 @@ def _reads(segment: Segment, buffers: list[npt.NDArray[np.uint8]], offset: int, 
         return False
 
 
-def _why_unread(segment: Segment, buffer: npt.NDArray[np.uint8], offset: int, size: int) -> str:
-    """Fills one buffer; why the system did not, or nothing where the file was too short."""
+def _error_of(
+    segment: Segment, buffer: npt.NDArray[np.uint8], offset: int, size: int
+) -> OSError | None:
+    """Fills one buffer; why that cannot be."""
     try:
         if not segment.read_into([buffer], offset, size):
-            buffer.fill(0)  # what an earlier image has left there may look right
+            return _CutOffError()
     except OSError as error:
-        return error.strerror or str(error)
-    return ""
+        return error
+    return None
+
+
+class _CutOffError(OSError):
+    """A file ends before an image does."""
+
+    strerror = "the file is too short"
 
 
 def _id_in(name: str) -> bytes:

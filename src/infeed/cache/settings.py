@@ -65,10 +65,17 @@ class Cache:
                 raise ValueError(f"cache_limit: {error}") from None
         if not str(self.path):
             raise ValueError("the path of a cache must name a folder, got ''")
+        if not isinstance(self.path, str | Path):
+            raise ValueError(f"the path of a cache must be a str or a Path, got {self.path!r}")
         path = Path(os.path.abspath(Path(self.path).expanduser()))  # noqa: PTH100 - keeps links
         # By os: what may not be looked at is no reason to stop here.
         if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
             raise NotADirectoryError(f"{path} is a file: a cache is a folder. Pass another path.")
+        above = next(each for each in path.parents if os.path.exists(each))  # noqa: PTH110
+        if not os.path.isdir(above):  # noqa: PTH112
+            raise NotADirectoryError(
+                f"{above} is a file: {path} cannot be in it. Pass another path."
+            )
         object.__setattr__(self, "path", path)
 
     @property

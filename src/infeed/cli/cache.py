@@ -12,7 +12,7 @@ import click
 
 from infeed.cli import cache_words as words
 from infeed.cli.budget import budget, max_bad_option
-from infeed.cli.cache_options import cache_limits, chosen_cache
+from infeed.cli.cache_options import CacheFolder, cache_limits, chosen_cache
 from infeed.cli.exits import DATA_PROBLEM, FAILED
 from infeed.cli.image_set import open_images
 from infeed.cli.output import Output, output_options
@@ -44,7 +44,7 @@ def cache() -> None:
     "folder",
     metavar="DIR",
     required=True,
-    type=click.Path(file_okay=False, path_type=Path),
+    type=CacheFolder(),
     help="Folder of the cache; made if need be.",
 )
 @cache_limits

@@ -16,12 +16,25 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class CacheFolder(click.Path):
+    """A folder that is there or will be; not the working folder, as an unset variable would name."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, unless it is empty."""
+        if value == "":
+            self.fail("it must name a folder, got ''", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def cache_options(command: F) -> F:
     """Adds the options that say where and how fitted images are kept."""
     return click.option(
         "--cache",
         metavar="DIR",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=CacheFolder(),
         help="Keep fitted images in this folder, so that later epochs decode nothing.",
     )(cache_limits(command))
 
