@@ -34,6 +34,7 @@ def test_auto_takes_jpeg_where_memory_holds_less_than_half_of_the_raw_images(
         is_jpeg_possible=True,
         kept={},
         disk=1e9,
+        limit=1e12,
         memory=60_000_000,
     )
     assert choice == Choice(encoding, f"raw images take {reason}")
@@ -41,6 +42,12 @@ def test_auto_takes_jpeg_where_memory_holds_less_than_half_of_the_raw_images(
 
 def test_auto_takes_raw_where_no_jpeg_can_be_however_little_memory_there_is() -> None:
     choice = choose_encoding(
-        images=1000, image_bytes=1000, is_jpeg_possible=False, kept={}, disk=1e9, memory=1
+        images=1000,
+        image_bytes=1000,
+        is_jpeg_possible=False,
+        kept={},
+        disk=1e9,
+        limit=1e9,
+        memory=1,
     )
     assert choice == Choice("raw", "raw images take 1.0 MB, and JPEG has no transparency")

@@ -344,9 +344,15 @@ def test_free_memory_is_what_the_system_and_the_group_leave(tmp_path: Path) -> N
     ("given", "encoding", "reason"),
     [
         ({}, "raw", "which fit the disk and the 500.0 MB of free memory"),
-        ({"disk": 1e7}, "jpeg", "raw images take 150.0 MB, and the disk has room for 10.0 MB"),
-        ({"kept": {"raw": 0, "jpeg": 7}}, "jpeg", "it holds 7 images of this recipe so"),
-        ({"kept": {"raw": 9, "jpeg": 7}, "disk": 0}, "raw", "it holds 9 images"),
+        ({"disk": 9e7}, "jpeg", "raw images take 150.0 MB, and the disk has room for 90.0 MB"),
+        ({"limit": 9e7}, "jpeg", "raw images take 150.0 MB, and the limit leaves room for 90.0 MB"),
+        ({"limit": 1e7}, "raw", "room for 10.0 MB; JPEGs of all would not fit either"),
+        ({"kept": {"raw": 0, "jpeg": 70}}, "jpeg", "it holds 70 images of this recipe so"),
+        ({"kept": {"raw": 0, "jpeg": 7}}, "raw", "which fit the disk"),
+        ({"kept": {"raw": 90, "jpeg": 70}, "memory": 1}, "raw", "it holds 90 images"),
+        ({"kept": {"raw": 90, "jpeg": 0}, "disk": 9e7}, "jpeg", "the disk has room"),
+        # Of two sets that share a store, the smaller one keeps to its own.
+        ({"kept": {"raw": 1000, "jpeg": 9000}}, "raw", "it holds 1,000 images"),
         ({"is_jpeg_possible": False, "disk": 0}, "raw", "JPEG has no transparency"),
         ({"memory": None}, "raw", "which fit the disk"),
     ],
@@ -360,6 +366,7 @@ def test_auto_says_what_it_takes_and_why(
         "is_jpeg_possible": True,
         "kept": {"raw": 0, "jpeg": 0},
         "disk": 1e9,
+        "limit": float("inf"),
         "memory": 500_000_000,
     }
     choice = choose_encoding(**usual | given)
@@ -372,7 +379,7 @@ def test_auto_takes_what_a_folder_could_hold(tmp_path: Path) -> None:
     recipe = Recipe(224, 224)
     cache = Cache(tmp_path / "not" / "there")
     assert encoding_for(cache, recipe, images=10).encoding == "raw"
-    limited = Cache(tmp_path / "not" / "there", limit="1MB")
+    limited = Cache(tmp_path / "not" / "there", limit="0.8MB")
     assert encoding_for(limited, recipe, images=10).encoding == "jpeg"
     asked = Cache(tmp_path, encoding="raw", limit="1MB")
     assert str(encoding_for(asked, recipe, images=10)) == "raw (as asked)"

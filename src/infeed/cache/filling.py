@@ -246,7 +246,7 @@ class Filling:
                 if limit is not None and limit - used < least:
                     self.stop(
                         f"its segments have {format_bytes(used)}, and the limit is "
-                        f"{format_bytes(limit)}. Raise the limit, or make room by `infeed cache clear`",
+                        f"{format_bytes(limit)}. Raise it, or clear the cache",
                         about="limit",
                     )
                 else:

@@ -162,7 +162,9 @@ def run_training(
         "seed": seed,
         "max_bad": budget(max_bad),
         "verbose": False,
-        "cache": chosen_cache(cache, cache_limit, cache_encoding),
+        "cache": chosen_cache(
+            cache, cache_limit, _encoding_of(out if resume else None, cache_encoding)
+        ),
     } | columns
     names = None if class_names is None else read_class_names(class_names)
     train_set = _dataset(train, images, common | {"class_names": names})
@@ -279,6 +281,18 @@ def _dataset(source: Path, images: Path | None, options: dict[str, Any]) -> Imag
     else:
         dataset = image_dataset_from_manifest(source, images, **options)
     return dataset
+
+
+def _encoding_of(resumed: Path | None, asked: str) -> str:
+    """The encoding of a cache: `auto` keeps to that with which a run began."""
+    from infeed.trainers.run_data import RunData
+
+    if resumed is None or asked != "auto":
+        return asked
+    try:
+        return RunData.read(resumed).reencoding or "raw"
+    except (OSError, ValueError):
+        return asked  # it has not begun, or what it is fed with is not known
 
 
 def _show(line: ProgressLine, progress: Progress) -> None:

@@ -192,6 +192,7 @@ def image_dataset_from_manifest(
     def dataset(
         part: Manifest, sampler: Sampler, class_weight: Mapping[int, float] | None = None
     ) -> ImageDataset:
+        nonlocal cache
         loader = Loader(
             part,
             recipe,
@@ -206,6 +207,9 @@ def image_dataset_from_manifest(
             max_bad=max_bad,
             threads=threads,
         )
+        if loader.cache is not None and loader.cache_choice is not None:
+            # Both parts of a split are kept alike.
+            cache = replace(loader.cache, encoding=loader.cache_choice.encoding)
         if verbose and loader.cache is not None and loader.cache_choice is not None:
             print(f"Cache in {loader.cache.folder}: {loader.cache_choice}.")
         if verbose and loader.members is not None:
