@@ -18,7 +18,7 @@ _LONGEST_SAMPLING: Final = 1000
 _MEANINGS: Final = {
     "seed": " (without seed=... another one is drawn each time)",
     "manifest": " (its fingerprint: names, labels, weights or class names have changed)",
-    "reencoding": " (cache_encoding='jpeg' sends all images through JPEG; 'raw' and no cache do not)",
+    "reencoding": " (cache_encoding='jpeg' sends all images through JPEG, 'raw' does not)",
     "order_version": " (the same seed gives another order: go on with the infeed that saved it)",
 }
 

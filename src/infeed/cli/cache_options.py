@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class CacheFolder(click.Path):
-    """A folder that is there or will be; not the working folder, as an unset variable would name."""
+    """A folder that is there or will be; an empty name would be the working folder."""
 
     def __init__(self) -> None:
         super().__init__(file_okay=False, path_type=Path)
