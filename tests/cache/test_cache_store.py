@@ -352,3 +352,64 @@ def test_transparency_has_no_jpeg(make_loader: MakeLoader, tmp_path: Path) -> No
     recipe = Recipe(SIZE, SIZE, color_mode="rgba")
     with pytest.raises(ValueError, match="JPEG has no channels for color_mode='rgba'"):
         make_loader(Cache(tmp_path / "cache", encoding="jpeg"), recipe=recipe)
+
+
+def test_a_second_set_in_a_store_gets_segments_of_a_sensible_size(
+    images: Path, tmp_path: Path, picture: Callable[..., bytes], write: Callable[..., None]
+) -> None:
+    # Once there were as many images as a set has, its segments held those of one task.
+    for number in range(300):
+        write(images / f"more-{number}.jpg", picture(number))
+    names = sorted(path.name for path in images.iterdir())
+    recipe, sampler, cache = Recipe(SIZE, SIZE), Sampler(batch_size=8), tmp_path / "cache"
+    for part in (names[:200], names[200:]):
+        before = len(segments(cache))
+        loader = Loader(Manifest.from_rows(part, images=images), recipe, sampler, cache=cache)
+        epoch_of(loader)
+        assert loader.cache_counts.stored == len(part)
+        loader.close()
+        assert len(segments(cache)) - before <= 4
+
+
+def test_a_file_of_a_time_that_64_bits_do_not_hold_is_had_and_not_kept(
+    make_loader: MakeLoader, images: Path, tmp_path: Path
+) -> None:
+    far = sorted(images.iterdir())[2]
+    os.utime(far, ns=(0, 2**63 + 10**18))
+    if far.stat().st_mtime_ns < 2**63:
+        pytest.skip("this file system has no such times")
+    loader = make_loader(tmp_path / "cache")
+    for _ in range(2):
+        assert_same(epoch_of(loader), epoch_of(make_loader()))
+    assert loader.cache_counts.stored == COUNT - 1
+
+
+def test_a_byte_that_is_missing_costs_one_image(make_loader: MakeLoader, tmp_path: Path) -> None:
+    sampler = Sampler(batch_size=COUNT, sampling="sequential")
+    names = [f"{number:02} - 副本.jpg" for number in range(COUNT)]
+    manifest = Manifest.from_rows(names, images=tmp_path / "images")
+    filled = Loader(manifest, Recipe(SIZE, SIZE), sampler, cache=tmp_path / "cache", threads=1)
+    expected = epoch_of(filled)
+    filled.close()
+    (path,) = segments(tmp_path / "cache")
+    os.truncate(path, path.stat().st_size - 1)
+    loader = Loader(manifest, Recipe(SIZE, SIZE), sampler, cache=tmp_path / "cache", threads=1)
+    assert_same(epoch_of(loader), expected)
+    assert loader.cache_counts == Counts(hits=COUNT - 1, misses=1, stored=1, damaged=1)
+
+
+def test_a_store_that_is_closed_while_images_are_made_reserves_nothing(
+    make_loader: MakeLoader, tmp_path: Path
+) -> None:
+    loader = make_loader(tmp_path / "cache")
+    with loader.epoch(0) as batches:
+        next(batches)
+        store = loader._stages.store
+        assert store is not None
+        opened = store._open()
+    loader.close()
+    before = {path: path.stat().st_size for path in segments(tmp_path / "cache")}
+    sources = [opened._sources.source(0, position) for position in range(COUNT)]
+    pixels = np.zeros(SIZE * SIZE * 3, np.uint8)
+    opened.keep(sources, [pixels] * COUNT, [0] * COUNT)
+    assert before == {path: path.stat().st_size for path in segments(tmp_path / "cache")}
