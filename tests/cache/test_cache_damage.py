@@ -316,16 +316,11 @@ def test_a_cache_whose_folder_becomes_a_file_is_done_without(
         job.loader()
 
 
-@pytest.mark.parametrize("kind", ["file", "missing_above_file"])
-def test_a_cache_that_cannot_be_made_is_said_once(
-    program: ModuleType, many_images: Callable[[int], Path], tmp_path: Path, kind: str
-) -> None:
+@pytest.mark.parametrize("below", ["cache", "below/cache"])
+def test_a_cache_below_a_file_is_refused(tmp_path: Path, below: str) -> None:
     (tmp_path / "file").write_text("no folder")
-    job = program.Job(many_images(24), tmp_path / "file" / "below" / "cache")
-    report = program.run(job, job.right())
-    assert (report.wrong, report.hits) == (0, [0, 0])
-    assert len(report.warnings) == 1
-    assert "takes no more images" in report.warnings[0]
+    with pytest.raises(NotADirectoryError, match=r"file is a file: .* cannot be in it"):
+        Cache(tmp_path / "file" / below)
 
 
 def write_newer_marker(job: Job) -> None:

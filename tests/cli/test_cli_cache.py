@@ -161,7 +161,7 @@ def test_fill_ends_at_the_limit_and_says_so(fill):
     assert done.returncode == 0
     assert f"{COUNT} images: 0 stored, " in done.stdout
     assert " not stored" in done.stdout
-    assert "and the limit is 17.0 kB. What it does not hold is decoded each time." in done.stdout
+    assert "and the limit is 17.0 kB. Raise it, or clear the cache. What it does" in done.stdout
 
 
 def test_fill_ends_with_1_where_nothing_can_be_stored(fill, folder):

@@ -46,6 +46,7 @@ class CacheSummary:
         hits: images that came from it.
         misses: images that had to be decoded.
         stored: images that were put into it.
+        stored_by_others: images that another process has stored while they were decoded.
         not_stored: images that were decoded and could not be put into it.
         damaged: kept images that were not what was stored; decoded again.
     """
@@ -54,6 +55,7 @@ class CacheSummary:
     hits: int
     misses: int
     stored: int
+    stored_by_others: int
     not_stored: int
     damaged: int
 
