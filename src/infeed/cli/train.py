@@ -163,7 +163,7 @@ def run_training(
         "max_bad": budget(max_bad),
         "verbose": False,
         "cache": chosen_cache(
-            cache, cache_limit, _encoding_of(out if resume else None, cache_encoding)
+            cache, cache_limit, _encoding_of(out if resume and cache else None, cache_encoding)
         ),
     } | columns
     names = None if class_names is None else read_class_names(class_names)
