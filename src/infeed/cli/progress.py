@@ -95,6 +95,11 @@ class _WarningLines(logging.Handler):
     def __init__(self, lines: ProgressLine) -> None:
         super().__init__(logging.WARNING)
         self._lines = lines
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.warn(record.getMessage())
+        text = record.getMessage()
+        # Training and validation data may have the same to say of the cache that they share.
+        if text not in self._said:
+            self._said.add(text)
+            self._lines.warn(text)
