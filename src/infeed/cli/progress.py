@@ -99,7 +99,9 @@ class _WarningLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = record.getMessage()
-        # Training and validation data may have the same to say of the cache that they share.
-        if text not in self._said:
+        if record.name.startswith("infeed.cache."):
+            # Training and validation data may have the same to say of the cache that they share.
+            if text in self._said:
+                return
             self._said.add(text)
-            self._lines.warn(text)
+        self._lines.warn(text)
