@@ -11,7 +11,7 @@ from pathlib import Path
 
 PARTIAL = "partial-"
 
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def write_json(path: Path, value: object) -> None:

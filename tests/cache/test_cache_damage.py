@@ -138,7 +138,8 @@ def flip_bits_of_an_open_cache(program: ModuleType, job: Job, right: list[int], 
             path = paths[int(rng.integers(len(paths)))]
             # A header that is damaged while it is open is found by the next loader.
             bit = int(rng.integers(8 * HEADER_BYTES, 8 * path.stat().st_size))
-            damaged += part_of(path, bit // 8) == "image"
+            # An entry that is damaged while it is open still has its image, in memory.
+            damaged += part_of(path, bit // 8) in ("image", "entry")
             flip(path, bit)
         for batch in program.batches(loader, next(epochs), is_threaded=True):
             assert program.wrong_rows(batch, right) == 0

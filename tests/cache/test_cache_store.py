@@ -6,8 +6,9 @@ import gc
 import json
 import logging
 import os
-import resource
 import runpy
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -372,27 +373,32 @@ def test_a_second_set_in_a_store_gets_segments_of_a_sensible_size(
         assert len(segments(cache)) - before <= 4
 
 
-def test_a_store_leaves_files_to_others(
-    make_loader: MakeLoader, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    for position in range(6):
-        loader = make_loader(tmp_path / "cache", [f"{position:02} - 副本.jpg"])
+def test_a_store_leaves_files_to_others(make_loader: MakeLoader, tmp_path: Path) -> None:
+    names = [f"{position:02} - 副本.jpg" for position in range(6)]
+    for name in names:
+        loader = make_loader(tmp_path / "cache", [name])
         epoch_of(loader)
         loader.close()
         (path,) = segments(tmp_path / "cache")
         path.rename(tmp_path / path.name)
     for path in tmp_path.glob("*.seg"):
         path.rename(next((tmp_path / "cache").glob("16x16*")) / path.name)
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (16, limits[1]))
-    try:
-        store = make_loader(tmp_path / "cache")._stages.store
-        assert store is not None
-        assert len(store) == 4
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    (record,) = caplog.records
-    assert "is left out of the cache: there are too many of them" in record.getMessage()
+    program = f"""
+import logging, resource
+from infeed import Loader, Manifest, Recipe, Sampler
+logging.basicConfig(format="%(message)s")
+manifest = Manifest.from_rows({names!r}, images={str(tmp_path / "images")!r})
+loader = Loader(manifest, Recipe({SIZE}, {SIZE}), Sampler(), cache={str(tmp_path / "cache")!r})
+loader.batch(0, 0)
+loader.close()
+resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
+print(len(loader._stages.store))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "4\n"
+    assert "is left out of the cache: there are too many of them" in done.stderr
 
 
 def test_a_file_of_a_time_that_64_bits_do_not_hold_is_had_and_not_kept(

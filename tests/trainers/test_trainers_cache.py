@@ -105,7 +105,9 @@ def test_a_cache_changes_nothing_but_what_is_decoded(fit, tmp_path):
     assert not any((counts.hits, counts.misses, counts.stored))
     kept, trained, validated = fit(tmp_path / "cache")
     assert_same_weights(kept, plain)
-    assert (trained.stored, validated.stored) == (18, 6)
+    # The end of an epoch and the beginning of the next one are made at once, and may meet.
+    assert 18 <= trained.stored <= 24
+    assert validated.stored == 6
     assert trained.hits >= 18
     assert validated.hits >= 6
     again, trained, validated = fit(tmp_path / "cache")

@@ -141,7 +141,7 @@ class Sources:
         records = np.array(positions)
         sizes, times = np.array(stamps, np.int64).T
         with self._lock:
-            self.known += int(np.count_nonzero(self._entries[np.unique(records)] < 0))
+            self.known += len({each for each in positions if self._entries[each] < 0})
             self._sizes[records], self._times[records] = sizes, times
             self._entries[records] = entries
 
