@@ -37,6 +37,7 @@ def test_a_full_segment_is_left_alone_while_the_next_ones_fill(
     full: set[Path] = set()
     last: Path | None = None
     for number in range(MISSING):
+        # B023: it is called before the next round.
         slots, writer = filling.set_aside([IMAGE_BYTES], missing=lambda: MISSING - number)  # noqa: B023
         assert writer is not None
         path = writer.segment.path

@@ -71,6 +71,7 @@ class Cache:
         # By os: what may not be looked at is no reason to stop here.
         if os.path.exists(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112
             raise NotADirectoryError(f"{path} is a file: a cache is a folder. Pass another path.")
+        # By os here, too.
         above = next(each for each in path.parents if os.path.exists(each))  # noqa: PTH110
         if not os.path.isdir(above):  # noqa: PTH112
             raise NotADirectoryError(
