@@ -86,7 +86,8 @@ class Use:
         self._manifest = manifest
         self._counter = counter
         self._begin = counter.read()
-        # By os, which takes any text. Where the set lies, whatever folder the program was in; not all sets are files.
+        # By os, which takes any text.
+        # Where the set lies, whatever folder the program was in; not all sets are files.
         source = manifest.source
         self._source = os.path.abspath(source) if os.path.exists(source) else source  # noqa: PTH100, PTH110
 
