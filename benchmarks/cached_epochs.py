@@ -9,6 +9,8 @@ true random order, all of the same batches:
 - memcpy: one thread that copies row by row from one array in memory into batches that are used in
   turn, as many as the loader has under way; with float32 the copy goes through one fused multiply
   besides;
+- calls (with uint8): threads without a loader between them that do nothing but the three calls that
+  an image cannot do without: lstat of its source, preadv of its pixels, their checksum;
 - fresh: what a program does that has the set in memory and hands out arrays that their reader may
   keep, `images[positions]`, with float32 multiplied into another fresh array.
 
@@ -23,6 +25,7 @@ import itertools
 import os
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +36,7 @@ os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "0")
 
 import cv2
 import numpy as np
+import xxhash
 
 from infeed import Cache, Loader, Manifest, Recipe, Sampler
 from infeed.stream import aligned_empty
@@ -90,6 +94,9 @@ def compare(arguments: argparse.Namespace, images: Path, cache: Path, dtype: Any
         "memcpy": memory.copy_epoch,
         "fresh": memory.take_epoch,
     }
+    if dtype == "uint8":
+        calls = Calls(memory, images, cache.with_name("pixels"), arguments.threads)
+        ways["calls"] = calls.epoch
     read_epoch(loader, 0)  # finds the entries
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     turns = list(ways)
@@ -104,10 +111,14 @@ def compare(arguments: argparse.Namespace, images: Path, cache: Path, dtype: Any
     )
     for name, values in speeds.items():
         print(f"  {name:>7}: median {statistics.median(values):,.0f} images/s")
-    for other in ("memcpy", "fresh"):
-        ratios = [a / b for a, b in zip(speeds["infeed"], speeds[other], strict=True)]
+    pairs = [("infeed", "memcpy"), ("infeed", "fresh")]
+    if dtype == "uint8":
+        pairs.append(("calls", "memcpy"))
+        calls.close()
+    for way, other in pairs:
+        ratios = [a / b for a, b in zip(speeds[way], speeds[other], strict=True)]
         print(
-            f"  infeed / {other}: median of the rounds {statistics.median(ratios):.2f} "
+            f"  {way} / {other}: median of the rounds {statistics.median(ratios):.2f} "
             f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
     if not arguments.no_fit:
@@ -184,6 +195,48 @@ class Memory:
             self.loader.sampler.plan(len(self.images), epoch, number).positions
             for number in range(self.loader.steps())
         ]
+
+
+class Calls:
+    """The same epochs by bare system calls, from one file that holds all pixels."""
+
+    def __init__(self, memory: Memory, images: Path, file: Path, threads: int) -> None:
+        self.memory = memory
+        self.sources = [bytes(path) for path in sorted(images.iterdir())]
+        self.size = memory.images[0].nbytes
+        memory.images.tofile(file)
+        self.descriptor = os.open(file, os.O_RDONLY)
+        self.threads = threads
+        self.checksums = [xxhash.xxh3_64_intdigest(image) for image in memory.images]
+
+    def epoch(self, epoch: int) -> float:
+        plans = self.memory.plans(epoch)
+        workers = [
+            threading.Thread(
+                target=self.read,
+                args=(plans[number :: self.threads], self.memory.batches[number :: self.threads]),
+            )
+            for number in range(self.threads)
+        ]
+        start = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        return time.perf_counter() - start
+
+    def read(self, plans: list[np.ndarray], batches: list[np.ndarray]) -> None:
+        for plan, batch in zip(plans, itertools.cycle(batches), strict=False):
+            positions = plan.tolist()
+            for position in positions:
+                os.lstat(self.sources[position])
+            for row, position in enumerate(positions):
+                os.preadv(self.descriptor, [batch[row]], position * self.size)
+                if xxhash.xxh3_64_intdigest(batch[row]) != self.checksums[position]:
+                    raise SystemExit(f"image {position} is not what was written")
+
+    def close(self) -> None:
+        os.close(self.descriptor)
 
 
 def fit_speeds(loader: Loader) -> list[float]:

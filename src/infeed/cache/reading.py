@@ -54,17 +54,16 @@ def read_images(
     failed: dict[int, OSError | None] = {}
     for first, end in pairwise(cuts):
         segment = segments[files[first]]
-        errors: list[OSError | None] = [None] * (end - first)
-        if not _reads(segment, buffers[first:end], begins[first], sum(sizes[first:end])):
+        if _reads(segment, buffers[first:end], begins[first], sum(sizes[first:end])):
+            for i in range(first, end):  # while they are in the processor's cache
+                if checksum(buffers[i]) != sums[i]:
+                    failed[i] = None
+            continue
+        for i in range(first, end):
             # Of those that lie together some may be right: each by itself.
-            errors = [
-                _error_of(segment, buffers[i], begins[i], sizes[i]) for i in range(first, end)
-            ]
-        failed |= {
-            i: error
-            for i, error in zip(range(first, end), errors, strict=True)
-            if error is not None or checksum(buffers[i]) != sums[i]
-        }
+            error = _error_of(segment, buffers[i], begins[i], sizes[i])
+            if error is not None or checksum(buffers[i]) != sums[i]:
+                failed[i] = error
     return failed
 
 

@@ -80,10 +80,10 @@ class Sources:
         """
         if self._stamped is None:
             return self._find_by_content(positions, find)
-        uris = list(map(self._manifest.uri, positions))
+        records = np.array(positions)
+        uris = self._manifest.uris(records)
         now_ns = time.time_ns()
         stamps = self._stamps(uris)
-        records = np.array(positions)
         with self._lock:
             entries = self._entries[records]
             sizes, times = self._sizes[records], self._times[records]
@@ -126,7 +126,8 @@ class Sources:
         """
         if self._stamped is None:
             return [source.key for source in sources]
-        stamps = self._stamps([self._manifest.uri(each.position) for each in sources])
+        records = np.array([each.position for each in sources])
+        stamps = self._stamps(self._manifest.uris(records))
         return [
             source.key if stamp is not None and stamp == source.stamp else None
             for source, stamp in zip(sources, stamps, strict=True)
@@ -165,7 +166,7 @@ class Sources:
         """The stamps that can be remembered; None for any other."""
         assert self._stamped is not None
         return [
-            stamp if stamp is not None and -_FAR < stamp.mtime_ns < _FAR else None
+            stamp if stamp is not None and -_FAR < stamp[1] < _FAR else None
             for stamp in self._stamped.stamps(uris)
         ]
 
