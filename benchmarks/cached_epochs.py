@@ -36,9 +36,9 @@ os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "0")
 
 import cv2
 import numpy as np
-import xxhash
 
 from infeed import Cache, Loader, Manifest, Recipe, Sampler
+from infeed.cache import checksum
 from infeed.stream import aligned_empty
 
 SCALE: Final = 1 / 256
@@ -207,7 +207,7 @@ class Calls:
         memory.images.tofile(file)
         self.descriptor = os.open(file, os.O_RDONLY)
         self.threads = threads
-        self.checksums = [xxhash.xxh3_64_intdigest(image) for image in memory.images]
+        self.checksums = [checksum(image) for image in memory.images]
 
     def epoch(self, epoch: int) -> float:
         plans = self.memory.plans(epoch)
@@ -232,7 +232,7 @@ class Calls:
                 os.lstat(self.sources[position])
             for row, position in enumerate(positions):
                 os.preadv(self.descriptor, [batch[row]], position * self.size)
-                if xxhash.xxh3_64_intdigest(batch[row]) != self.checksums[position]:
+                if checksum(batch[row]) != self.checksums[position]:
                     raise SystemExit(f"image {position} is not what was written")
 
     def close(self) -> None:
