@@ -7,7 +7,7 @@
     │   └── DecodeError          ... because its bytes are not a picture that we take
     ├── TooManyBadImagesError    the budget of bad images is used up
     ├── ResumeError              what was saved belongs to another run, or is none
-    └── LoaderClosedError        a batch was asked of an epoch that has ended
+    └── LoaderClosedError        a batch was asked of an epoch that has ended, or is ending
 
 A wrong argument is a plain `ValueError` or `TypeError`; a missing optional package an
 `ImportError` that names the command which installs it.
@@ -53,10 +53,15 @@ class StorageError(BadImageError):
 
     `missing`: nothing has that name; `not_a_file`: a folder, pipe, socket or device;
     `outside`: the name leads out of the image folder; `io`: the system refused or failed.
+
+    Attributes:
+        is_transient: whether the same read may succeed a moment later: a network that fails, a
+            file server that restarts, too many open files.
     """
 
-    def __init__(self, message: str, *, reason: StorageReason) -> None:
+    def __init__(self, message: str, *, reason: StorageReason, is_transient: bool = False) -> None:
         super().__init__(message, reason=reason)
+        self.is_transient = is_transient
 
 
 class DecodeError(BadImageError):
@@ -80,4 +85,4 @@ class ResumeError(InfeedError, ValueError):
 
 
 class LoaderClosedError(InfeedError):
-    """A batch was asked of an epoch whose `with` block has ended."""
+    """A batch was asked of an epoch whose `with` block has ended, or is ending."""

@@ -16,6 +16,7 @@ from infeed.errors import ManifestError, ResumeError
 from infeed.identity import identity
 from infeed.manifest import LabelMode, Manifest
 from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, draws
+from infeed.printable import printable
 from infeed.read import LocalStorage, Storage
 from infeed.sample import Recipe
 from infeed.stages import OnBadImage, PixelType, Reencoding, Stages, weights_by_class
@@ -383,8 +384,8 @@ def _class_members(sampler: Sampler, manifest: Manifest) -> ClassMembers | None:
         return None
     if manifest.labels is None:
         raise ManifestError(
-            f"{manifest.source}: sampling={sampler.sampling!r} needs labels, and this manifest has "
-            "none. Read it with labels, or pass sampling='shuffle'."
+            f"{printable(manifest.source)}: sampling={sampler.sampling!r} needs labels, and this "
+            "manifest has none. Read it with labels, or pass sampling='shuffle'."
         )
     members = ClassMembers(manifest.labels, manifest.num_classes)
     members.quotas(sampler.stored_sampling)  # refuses weights that do not fit the classes

@@ -107,8 +107,9 @@ class Manifest:
             columns = (image_column, label_column, weight_column)
             if images is not None or any(column is not None for column in columns):
                 raise ManifestError(
-                    f"{printable(str(path))} is a folder: it holds the images itself and has no columns. "
-                    f"Leave out images and the column arguments, or pass a JSON or CSV file."
+                    f"{printable(str(path))} is a folder: it holds the images itself and has no "
+                    f"columns. Leave out images and the column arguments, or pass a JSON or CSV "
+                    f"file."
                 )
             return cls.from_folders(path, class_names=class_names, labelled=labelled)
         suffix = path.suffix.lower()
@@ -416,7 +417,8 @@ class Manifest:
         """
         if self.images is None:
             raise ManifestError(
-                f"{printable(self.source)}: there is no image folder to look in. Pass images=<folder>."
+                f"{printable(self.source)}: there is no image folder to look in. "
+                f"Pass images=<folder>."
             )
         refuse_missing(self.images, self._names(), source=printable(self.source))
 

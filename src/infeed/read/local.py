@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Final, NoReturn, final
 
 from infeed.errors import StorageError
+from infeed.manifest.place import show
+from infeed.plain_file import other_kind
 from infeed.read.storage import Stamp
+from infeed.read.transient import is_transient
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """The largest file that is read unless told otherwise."""
@@ -32,14 +35,6 @@ _TYPE: Final = 0o170000  # the bits of a mode that say what it is
 _MOST_FOLDERS: Final = 65_536  # that are remembered as plain
 
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
-
-_KINDS: Final = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 @final
@@ -129,7 +124,7 @@ class LocalStorage:
             name = uri.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise StorageError(
-                f"no file can have the name {uri!r}: it is not text that UTF-8 can write",
+                f"no file can have the name {show(uri)}: it is not text that UTF-8 can write",
                 reason="missing",
             ) from None
         # A name without folders cannot lead anywhere; most have none.
@@ -154,7 +149,7 @@ class LocalStorage:
             descriptor = os.open(path, _PLAIN_FLAGS if is_plain else _OPEN_FLAGS)
         except ValueError:
             raise StorageError(
-                f"no file can have the name {uri!r}: it contains a NUL", reason="missing"
+                f"no file can have the name {show(uri)}: it contains a NUL", reason="missing"
             ) from None
         except OSError as error:
             self._refuse(uri, name, error)
@@ -189,7 +184,7 @@ class LocalStorage:
     def _read_open(self, uri: str, descriptor: int, size: int) -> bytes:
         if size > self.max_bytes:
             raise StorageError(
-                f"{uri!r} has {size:,} bytes, more than the {self.max_bytes:,} that are read. "
+                f"{show(uri)} has {size:,} bytes, more than the {self.max_bytes:,} that are read. "
                 f"If it is an image, pass a larger max_bytes to LocalStorage.",
                 reason="io",
             )
@@ -211,7 +206,7 @@ class LocalStorage:
         ):
             return
         raise StorageError(
-            f"{uri!r} leads out of {str(self.root)!r} through a symbolic link. "
+            f"{show(uri)} leads out of {show(str(self.root))} through a symbolic link. "
             f"If that is meant, pass outside=True to LocalStorage.",
             reason="outside",
         )
@@ -224,27 +219,29 @@ class LocalStorage:
         else:
             return
         raise StorageError(
-            f"{uri!r} {what}; names are taken below {str(self.root)!r} and must stay there. "
-            f"Write the name relative to that folder, or pass outside=True to LocalStorage.",
+            f"{show(uri)} {what}; names are taken below {show(str(self.root))} and must stay "
+            f"there. Write the name relative to that folder, or pass outside=True to LocalStorage.",
             reason="outside",
         )
 
     def _refuse_other_kinds(self, uri: str, mode: int) -> None:
-        if stat.S_ISREG(mode):
-            return
-        kind = next((word for is_kind, word in _KINDS if is_kind(mode)), "something else")
-        raise StorageError(
-            f"{uri!r} in {str(self.root)!r} is {kind}, not a file", reason="not_a_file"
-        )
+        kind = other_kind(mode)
+        if kind is not None:
+            raise StorageError(
+                f"{show(uri)} in {show(str(self.root))} is {kind}, not a file", reason="not_a_file"
+            )
 
     def _refuse(self, uri: str, name: bytes, error: OSError) -> NoReturn:
         if error.errno in _MISSING:
             raise StorageError(
-                f"no file {uri!r} in {str(self.root)!r} ({error.strerror}).{self._hint(name)}",
+                f"no file {show(uri)} in {show(str(self.root))} ({error.strerror})."
+                f"{self._hint(name)}",
                 reason="missing",
             ) from None
         raise StorageError(
-            f"{uri!r} in {str(self.root)!r} cannot be read: {error.strerror}", reason="io"
+            f"{show(uri)} in {show(str(self.root))} cannot be read: {error.strerror}",
+            reason="io",
+            is_transient=is_transient(error),
         ) from error
 
     def _hint(self, name: bytes) -> str:
