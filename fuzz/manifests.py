@@ -2,10 +2,10 @@
 
     python fuzz/manifests.py -max_total_time=60 [CORPUS ...]
 
-Needs atheris (`pip install atheris`); takes libFuzzer's arguments. An input's first byte chooses the reader and its
-arguments, the second whether a part of the rest is repeated up to 256 KB, which finds
-what is quadratic. An input that takes more than a second of processor time or 200 MB is a finding
-too. Of a JSON text that both this and Python's own reader take, both must say the same.
+Needs atheris (`pip install atheris`); takes libFuzzer's arguments. An input's first byte chooses
+the reader and its arguments, the second whether a part of the rest is repeated up to 256 KB, which
+finds what is quadratic. An input that takes more than a second of processor time or 200 MB is a
+finding too. Of a JSON text that both this and Python's own reader take, both must say the same.
 """
 
 from __future__ import annotations

@@ -182,13 +182,28 @@ class LocalStorage:
         return is_plain
 
     def _read_open(self, uri: str, descriptor: int, size: int) -> bytes:
-        if size > self.max_bytes:
-            raise StorageError(
-                f"{show(uri)} has {size:,} bytes, more than the {self.max_bytes:,} that are read. "
-                f"If it is an image, pass a larger max_bytes to LocalStorage.",
-                reason="io",
-            )
-        data = os.read(descriptor, size)
+        self._refuse_large(uri, size)
+        try:
+            # One more byte than there should be tells a file that is not what was looked at, for
+            # which a plain one is not looked at again.
+            data = os.read(descriptor, size + 1)
+        except BlockingIOError:  # a pipe has taken its place
+            data = b""
+        if len(data) == size:
+            return data
+        return self._read_changed(uri, descriptor)
+
+    def _read_changed(self, uri: str, descriptor: int) -> bytes:
+        """The content of a file that was changed, or took another's place, since it was looked at.
+
+        As long as it is now.
+        """
+        status = os.fstat(descriptor)
+        self._refuse_other_kinds(uri, status.st_mode)
+        size = status.st_size
+        self._refuse_large(uri, size)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        data = b""
         while len(data) < size:
             more = os.read(descriptor, size - len(data))
             if not more:
@@ -196,14 +211,23 @@ class LocalStorage:
             data += more
         return data
 
+    def _refuse_large(self, uri: str, size: int) -> None:
+        if size > self.max_bytes:
+            raise StorageError(
+                f"{show(uri)} has {size:,} bytes, more than the {self.max_bytes:,} that are read. "
+                f"If it is an image, pass a larger max_bytes to LocalStorage.",
+                reason="io",
+            )
+
     def _refuse_outside(self, uri: str, path: bytes, descriptor: int) -> None:
-        # The kernel knows where the open file lies, after every link. Where it does not tell, the
-        # path is followed: right as well, but several times slower.
-        if (
-            self.outside
-            or lies_inside(descriptor, self._prefix)
-            or leads_inside(path, self._prefix)
-        ):
+        if self.outside:
+            return
+        # The kernel knows where the open file lies, after every link. Only where it does not tell,
+        # the path is followed: it may lead elsewhere by now than where the file was opened.
+        is_inside = lies_inside(descriptor, self._prefix)
+        if is_inside is None:
+            is_inside = leads_inside(path, self._prefix)
+        if is_inside:
             return
         raise StorageError(
             f"{show(uri)} leads out of {show(str(self.root))} through a symbolic link. "
@@ -259,12 +283,14 @@ class LocalStorage:
         return f"LocalStorage({str(self.root)!r}, outside={self.outside})"
 
 
-def lies_inside(descriptor: int, prefix: bytes) -> bool:
-    """Whether the open file is known to lie below `prefix`; False also where /proc is missing."""
+def lies_inside(descriptor: int, prefix: bytes) -> bool | None:
+    """Whether the open file lies below `prefix`; None where the kernel does not tell."""
     try:
-        return os.readlink(b"/proc/self/fd/%d" % descriptor).startswith(prefix)
+        path = os.readlink(b"/proc/self/fd/%d" % descriptor)
     except OSError:
-        return False
+        return None
+    # Of what no path leads to it says "(unreachable)/...".
+    return path.startswith(prefix) if path.startswith(b"/") else None
 
 
 def leads_inside(path: bytes, prefix: bytes) -> bool:

@@ -139,19 +139,19 @@ class RetryingStorage:
     ) -> NoReturn:
         with self._lock:
             self._given_up += 1
-            is_down_now = self._given_up == _DOWN_AFTER
-        if is_down_now:
+            given_up = self._given_up
+        if given_up == _DOWN_AFTER:
             logger.warning(
                 "%d reads in a row were given up, the last one of %s: further ones are tried only "
                 "once until one succeeds",
                 _DOWN_AFTER,
                 show(uri),
             )
-        tried = "once, as so many failed before it" if attempts == 1 else f"{attempts} times"
+        text = str(_as_storage_error(uri, error))
         if self._attempts > 1:
-            text = f"{_as_storage_error(uri, error)} (tried {tried}, for {elapsed:.1f} s)"
-        else:
-            text = str(_as_storage_error(uri, error))
+            tried = "once" if attempts == 1 else f"{attempts} times"
+            why = ", as so many failed before it" if given_up > _DOWN_AFTER else ""
+            text = f"{text} (tried {tried}, for {elapsed:.1f} s{why})"
         raise StorageError(text, reason="io", is_transient=True) from _cause(error)
 
     def _note_success(self) -> None:
