@@ -45,10 +45,10 @@ def with_faults(root: Path, *faults: str, uri: str = "a.jpg") -> tuple[object, i
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     options = [part for fault in faults for part in ("-e", f"inject={fault}")]
+    program = [sys.executable, "-c", PROGRAM, root, uri]
     done = subprocess.run(
         # Only the calls on this path are counted.
-        ["strace", "-qq", "-o", str(root / "log"), "-P", str(root / uri), *options]
-        + [sys.executable, "-c", PROGRAM, str(root), uri],
+        ["strace", "-qq", "-o", root / "log", "-P", root / uri, *options, *program],
         capture_output=True,
         text=True,
         timeout=60,
@@ -132,23 +132,23 @@ def test_a_name_whose_file_becomes_something_else_all_the_time_never_hangs(root,
     storage = LocalStorage(root)
     (tmp_path / "kept").mkdir()
     done = threading.Event()
-    path = os.fspath(root / "changing")
+    path = root / "changing"
 
     def change():
         for number in range(900):
-            other = os.fspath(tmp_path / "kept" / str(number))
+            other = tmp_path / "kept" / str(number)
             match number % 5:
                 case 0:
-                    Path(other).write_bytes(b"inside")
+                    other.write_bytes(b"inside")
                 case 1:
                     os.mkfifo(other)
                 case 2:
-                    os.symlink("changing", other)
+                    other.symlink_to("changing")
                 case 3:
-                    os.symlink("/etc/passwd", other)
+                    other.symlink_to("/etc/passwd")
                 case 4:
-                    os.symlink("folder", other)
-            os.replace(other, path)
+                    other.symlink_to("folder")
+            other.replace(path)
         done.set()
 
     writer = threading.Thread(target=change)

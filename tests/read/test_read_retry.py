@@ -216,10 +216,10 @@ def test_waits_are_spread_over_their_whole_range():
 
 def test_waits_leave_the_seeds_of_the_program_alone(time):
     random.seed(7)
-    np.random.seed(7)  # noqa: NPY002
-    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    np.random.seed(7)
+    before = random.getstate(), np.random.get_state()[1].tolist()
     retrying(Faulty(OSError(errno.EIO, "")), time).read("a.jpg")
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 
 def test_a_storage_that_is_down_is_no_longer_waited_for_until_it_is_up_again(time, caplog):
@@ -230,9 +230,7 @@ def test_a_storage_that_is_down_is_no_longer_waited_for_until_it_is_up_again(tim
             storage.read(f"{number}\x1b[2J.jpg")
     waits = len(time.waits)
     for _ in range(100):
-        with pytest.raises(
-            StorageError, match=r"tried once, for 0\.0 s, as so many failed before it"
-        ):
+        with pytest.raises(StorageError, match=r"tried once.*, as so many failed before it"):
             storage.read("a.jpg")
     assert len(time.waits) == waits
     assert [record.levelname for record in caplog.records] == ["WARNING"]

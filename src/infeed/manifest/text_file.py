@@ -51,8 +51,9 @@ class TextFile:
 
     def __post_init__(self) -> None:
         try:
-            codecs.lookup(self.encoding)
-            b"".decode(self.encoding)  # there are codecs that make no text, such as "zlib"
+            b"a".decode(self.encoding)  # there are codecs that make no text, such as "zlib"
+        except UnicodeDecodeError:
+            pass  # one letter is too little for it
         except (LookupError, UnicodeError):
             raise ValueError(
                 f"encoding {self.encoding!r} is not known to Python. Pass one such as 'utf-8'"
