@@ -165,7 +165,7 @@ def _trained_steps(run: Path) -> int | None:
 
     try:
         steps = json.loads((run / RUN_FILE).read_text("utf-8"))["steps"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # An interrupted run has no such file, and its batches are of interest all the same.
         return None
     return steps if isinstance(steps, int) else None

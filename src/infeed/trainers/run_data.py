@@ -194,7 +194,7 @@ class RunData:
             value = json.loads(path.read_text("utf-8"))
         except FileNotFoundError:
             raise FileNotFoundError(_why_missing(folder)) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is damaged, it is not JSON: {error}") from None
         if not isinstance(value, Mapping) or value.get("data_version") != DATA_VERSION:
             raise ValueError(

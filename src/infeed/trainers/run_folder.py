@@ -93,7 +93,7 @@ def is_run(folder: Path) -> bool:
     """Whether infeed has trained into a folder: it wrote what the run is fed with, or a backup."""
     try:
         data = json.loads((folder / DATA_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return has_backup(folder)
     return has_backup(folder) or (isinstance(data, dict) and "data_version" in data)
 
@@ -139,7 +139,7 @@ def finished_run(folder: Path) -> dict[str, Any] | None:
         summary = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged, it is not JSON: {error}") from None
     is_summary = isinstance(summary, dict) and isinstance(summary.get("metrics"), dict)
     if not is_summary or not isinstance(summary.get("epochs"), int):
