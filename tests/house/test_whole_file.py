@@ -35,3 +35,15 @@ def test_a_file_that_is_written_by_half_leaves_the_old_one_and_nothing_else(tmp_
 def test_a_folder_that_is_gone_is_named_with_the_cure(tmp_path):
     with pytest.raises(OSError, match=r"gone/a.json cannot be written: No such file.* another"):
         write_json(tmp_path / "gone" / "a.json", {})
+
+
+def test_what_is_not_visible_is_an_escape_of_json_and_comes_back(tmp_path):
+    value = {
+        "\x9b31m\x7f": ["\u202egpj", "\u200b\u2028\xa0", "\U000e0041", "\ud83d", "稻 é ☘"],
+        "line\nand\ttab": 1.5,
+    }
+    write_json(tmp_path / "a.json", value)
+    text = (tmp_path / "a.json").read_text("utf-8")
+    assert json.loads(text) == value
+    assert text.replace("\n", "").isprintable()
+    assert "稻 é ☘" in text
