@@ -41,6 +41,24 @@ SEEDS = (
     b"\x1f\x8b\x08\x00",
 )
 
+# What mutations are made of.
+WORDS = (
+    *(b"[", b"{", b"}", b"]", b":", b",", b'"', b'""', b"\\", b"\n", b"\r\n", b"\t", b";", b"|"),
+    *(b"image", b"label", b"w", b"path", b"a.jpg", b"image,label\n", b"image\tlabel\n", b"[{"),
+    *(b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"007", b'{"', b"},{", b"]}", b"[[["),
+    *(b"\\u0000", b"\\ud800", b"\\udcff", b"\\u", b"\\u202e", b"\xef\xbb\xbf", b"\xff\xfe", b"\0"),
+    *(
+        b"\x1b[2J",
+        b"\xc2\x9b",
+        b"\x0b",
+        b"\x1c",
+        b"\xe2\x80\xa8",
+        b"\xc2\x85",
+        b"\x81",
+        b"\x1f\x8b",
+    ),
+)
+
 
 def text_of(data: bytes) -> bytes:
     """The content of the file that an input stands for."""
@@ -126,8 +144,16 @@ def main() -> None:
         arguments = [*arguments, str(seeds())]
     if not any(argument.startswith("-rss_limit_mb") for argument in arguments):
         arguments = [arguments[0], "-rss_limit_mb=1500", *arguments[1:]]
+    words = FOLDER / "words.dict"
+    words.write_text("".join(f'"{quoted(word)}"\n' for word in WORDS))
+    arguments = [arguments[0], f"-dict={words}", *arguments[1:]]
     atheris.Setup(arguments, one_input)
     atheris.Fuzz()
+
+
+def quoted(word: bytes) -> str:
+    """A word as dictionaries of libFuzzer write it."""
+    return "".join(f"\\x{byte:02x}" for byte in word)
 
 
 def seeds() -> Path:

@@ -132,3 +132,10 @@ def test_whatever_the_csv_module_writes_is_read_back(tmp_path_factory, rows, del
     path = tmp_path_factory.mktemp("csv") / "train.csv"
     path.write_text(text.getvalue(), encoding="utf-8", newline="")
     assert pairs(Manifest.from_csv(path)) == list(rows.items())
+
+
+def test_the_csv_module_s_own_words_hold_no_raw_delimiter(write):
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_csv(write('label\timage\n"a\n",b\tc\n', "train.tsv"))
+    assert r"is not CSV: '\t' expected after '\"'." in str(caught.value).replace('"', '\\"')
+    assert str(caught.value).isprintable()
