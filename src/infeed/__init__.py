@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LoaderClosedError,
         ManifestError,
         ResumeError,
+        StalledError,
         StorageError,
         TooManyBadImagesError,
     )
@@ -64,6 +65,7 @@ _HOMES = {
     "ResumeError": "infeed.errors",
     "Sampler": "infeed.order",
     "Shard": "infeed.order",
+    "StalledError": "infeed.errors",
     "Storage": "infeed.read",
     "StorageError": "infeed.errors",
     "TooManyBadImagesError": "infeed.errors",
@@ -94,6 +96,7 @@ __all__ = [
     "ResumeError",
     "Sampler",
     "Shard",
+    "StalledError",
     "Storage",
     "StorageError",
     "TooManyBadImagesError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from infeed.cache.sources import Source, Sources
 from infeed.manifest import Manifest
 from infeed.read import Storage
 from infeed.sample import Recipe, Scratch
+
+_CLOSING_SECONDS: Final = 1.0
 
 
 class _Image(NamedTuple):
@@ -142,12 +144,18 @@ class OpenStore:
         self._counter.add(stored=stored, stored_by_others=by_others, not_stored=not_stored)
 
     def close(self) -> None:
-        """Closes the files. Whoever still uses the store gets no more images from it."""
-        with self._lock:
-            self._is_closed = True
-            self._is_refused = True
-            self._filling.close()
-            self._segments.close()
+        """Closes the files. Whoever still uses the store gets no more images from it.
+
+        They stay open where a thread is inside a call that does not come back.
+        """
+        self._is_closed = True
+        self._is_refused = True
+        if self._lock.acquire(timeout=_CLOSING_SECONDS):
+            try:
+                self._filling.close()
+                self._segments.close()
+            finally:
+                self._lock.release()
 
     def abandon(self) -> None:
         """Closes the files in a forked process, without touching what is the parent's."""
