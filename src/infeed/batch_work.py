@@ -220,6 +220,12 @@ class BatchWork:
         finally:
             watch.leave()
 
+    def _bytes(self, position: int, watch: Watch) -> bytes | None:
+        try:
+            return self._read(position, self._stages.manifest.uri(position), watch)
+        except StorageError:
+            return None  # said when it is made
+
     def _from_cache(
         self, store: Store, positions: list[int], rows: np.ndarray, task: _Task
     ) -> list[Source]:
@@ -227,7 +233,9 @@ class BatchWork:
         # Not optional: a thread that comes back late would write into rows that others have.
         task.watch.enter(_name_of(store), is_optional=False)
         try:
-            return store.load(positions, rows, task.scratch)
+            return store.load(
+                positions, rows, task.scratch, lambda position: self._bytes(position, task.watch)
+            )
         finally:
             task.watch.leave()
 

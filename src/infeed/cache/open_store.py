@@ -19,7 +19,7 @@ from infeed.cache.reading import CutOffError, read_images
 from infeed.cache.segment import erase
 from infeed.cache.segments import Segments
 from infeed.cache.settings import Cache
-from infeed.cache.sources import Source, Sources
+from infeed.cache.sources import Read, Source, Sources
 from infeed.manifest import Manifest
 from infeed.read import Storage
 from infeed.sample import Recipe, Scratch
@@ -102,16 +102,20 @@ class OpenStore:
         return self._sources.known
 
     def load(
-        self, positions: Sequence[int], rows: npt.NDArray[np.uint8], scratch: Scratch
+        self,
+        positions: Sequence[int],
+        rows: npt.NDArray[np.uint8],
+        scratch: Scratch,
+        read: Read,
     ) -> list[Source]:
         """As `Store.load`."""
-        entries, missing = self._sources.find(positions, self._find)
+        entries, missing = self._sources.find(positions, self._find, read)
         if missing and self._glance():
-            entries, missing = self._sources.find(positions, self._find)
+            entries, missing = self._sources.find(positions, self._find, read)
         indexes = np.flatnonzero(entries >= 0)
         if len(indexes):
             for index in self._read(entries[indexes], indexes, rows, scratch):
-                missing.append(self._sources.source(index, positions[index]))
+                missing.append(self._sources.source(index, positions[index], read))
         self._counter.add(hits=len(positions) - len(missing), misses=len(missing))
         return missing
 

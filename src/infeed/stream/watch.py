@@ -38,22 +38,25 @@ class Watch:
         stuck: what given-up threads still wait for; shared by all watches of a loader.
     """
 
-    __slots__ = ("_is_given_up", "_lock", "_stuck", "_wait")
+    __slots__ = ("_is_given_up", "_lock", "_stuck", "_waits")
 
     def __init__(self, stuck: set[Hashable]) -> None:
         self._stuck = stuck
         self._lock = threading.Lock()
-        self._wait: Wait | None = None
+        self._waits: list[Wait] = []
         self._is_given_up = False
 
     @property
     def wait(self) -> Wait | None:
         """What the thread waits for now; None while it works."""
-        return self._wait
+        with self._lock:
+            return self._waits[-1] if self._waits else None
 
     def enter(self, what: Hashable, *, is_optional: bool = True) -> None:
-        """Says that a wait begins; one at a time."""
-        self._wait = Wait(what, monotonic(), is_optional)
+        """Says that a wait begins; it may be within another one."""
+        wait = Wait(what, monotonic(), is_optional)
+        with self._lock:
+            self._waits.append(wait)
 
     def leave(self) -> None:
         """Says that it is over.
@@ -62,17 +65,16 @@ class Watch:
             GivenUp: the thread was given up meanwhile.
         """
         with self._lock:
-            wait, self._wait = self._wait, None
+            wait = self._waits.pop()
             if not self._is_given_up:
                 return
-        if wait is not None:
-            self._stuck.discard(wait.what)
+        self._stuck.discard(wait.what)
         raise GivenUp
 
     def give_up(self, wait: Wait) -> bool:
         """Gives the thread up; False if it no longer waits for this."""
         with self._lock:
-            if self._wait is not wait:
+            if not self._waits or self._waits[-1] is not wait:
                 return False
             self._is_given_up = True
             self._stuck.add(wait.what)
