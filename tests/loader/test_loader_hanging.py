@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -163,3 +165,31 @@ def test_sys_exit_in_a_storage_is_an_error_that_names_the_record(manifest: Manif
         next(batches)
     assert caught.value.__cause__ is not None
     assert "batch 0 of epoch 0" in caught.value.__cause__.__notes__[0]
+
+
+PROGRAM = """
+import os, sys, numpy as np, cv2
+from infeed import Loader, Manifest, Recipe, Sampler
+picture = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+out, _ = os.pipe()
+
+class Hangs:
+    def read(self, uri):
+        if uri == "3":
+            os.read(out, 1)  # for ever
+        return picture
+
+manifest = Manifest.from_rows([str(n) for n in range(20)], [0] * 20)
+loader = Loader(manifest, Recipe(height=8, width=8), Sampler(batch_size=4), storage=Hangs(),
+                read_timeout_seconds=0.2)
+with loader.epoch(0) as batches:
+    print(sum(len(batch) for batch in batches), loader.quarantine.reasons)
+"""
+
+
+def test_a_program_with_a_read_that_hangs_for_ever_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "20 {'timed_out': 1}\n")
+    assert "Traceback" not in done.stderr
