@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from infeed.errors import StalledError
-from infeed.stream import GivenUp, Meter, Watch, Window
+from infeed.stream import GivenUp, Meter, Watch, Window, pause
 
 
 class Tool:
@@ -100,6 +100,42 @@ def test_a_thread_that_was_given_up_ends_and_what_it_waited_for_is_free_again() 
     with pytest.raises(GivenUp):
         watch.leave()
     assert stuck == set()
+
+
+def test_a_pause_ends_when_its_thread_is_given_up() -> None:
+    watch = Watch(set())
+    ended: list[bool] = []
+
+    def work() -> None:
+        watch.watch_this_thread()
+        watch.enter("x")
+        ended.append(pause(0))
+        ended.append(pause(60))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while watch.wait is None or not ended:
+        time.sleep(0.001)
+    assert watch.give_up(watch.wait)
+    thread.join(10)
+    assert ended == [False, True]
+
+
+def test_a_pause_elsewhere_is_a_pause() -> None:
+    assert pause(0.001) is False
+
+
+def test_a_wait_within_a_wait_is_the_one_that_counts() -> None:
+    stuck: set[Hashable] = set()
+    watch = Watch(stuck)
+    watch.enter("the cache", is_optional=False)
+    watch.enter("x")
+    assert watch.wait is not None
+    assert watch.wait.what == "x"
+    watch.leave()
+    assert watch.wait.what == "the cache"
+    watch.leave()
+    assert watch.wait is None
 
 
 def test_a_wait_that_is_over_cannot_be_given_up() -> None:

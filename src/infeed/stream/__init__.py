@@ -7,7 +7,7 @@ from infeed.stream.journal import Journal
 from infeed.stream.meter import STAGES, Meter, Reading
 from infeed.stream.quarantine import BadImage, Quarantine
 from infeed.stream.replacement import replacements
-from infeed.stream.watch import GivenUp, Watch
+from infeed.stream.watch import GivenUp, Watch, pause
 from infeed.stream.window import Window, Work
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Window",
     "Work",
     "aligned_empty",
+    "pause",
     "replacements",
     "usable_cores",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Hashable
-from time import monotonic
 from typing import NamedTuple, final
+
+_here = threading.local()
 
 
 class GivenUp(BaseException):
@@ -38,13 +40,13 @@ class Watch:
         stuck: what given-up threads still wait for; shared by all watches of a loader.
     """
 
-    __slots__ = ("_is_given_up", "_lock", "_stuck", "_waits")
+    __slots__ = ("_given_up", "_lock", "_stuck", "_waits")
 
     def __init__(self, stuck: set[Hashable]) -> None:
         self._stuck = stuck
         self._lock = threading.Lock()
         self._waits: list[Wait] = []
-        self._is_given_up = False
+        self._given_up = threading.Event()
 
     @property
     def wait(self) -> Wait | None:
@@ -52,9 +54,17 @@ class Watch:
         with self._lock:
             return self._waits[-1] if self._waits else None
 
+    def watch_this_thread(self) -> None:
+        """Makes it the watch of the calling thread, for `pause`."""
+        _here.watch = self
+
+    def pause(self, seconds: float) -> bool:
+        """Waits; ends early, with True, when the thread is given up."""
+        return self._given_up.wait(seconds)
+
     def enter(self, what: Hashable, *, is_optional: bool = True) -> None:
         """Says that a wait begins; it may be within another one."""
-        wait = Wait(what, monotonic(), is_optional)
+        wait = Wait(what, time.monotonic(), is_optional)
         with self._lock:
             self._waits.append(wait)
 
@@ -66,7 +76,7 @@ class Watch:
         """
         with self._lock:
             wait = self._waits.pop()
-            if not self._is_given_up:
+            if not self._given_up.is_set():
                 return
         self._stuck.discard(wait.what)
         raise GivenUp
@@ -76,6 +86,18 @@ class Watch:
         with self._lock:
             if not self._waits or self._waits[-1] is not wait:
                 return False
-            self._is_given_up = True
+            self._given_up.set()
             self._stuck.add(wait.what)
             return True
+
+
+def pause(seconds: float) -> bool:
+    """Waits in the calling thread; ends early, with True, when that is given up.
+
+    For whatever waits inside a watched call and knows nothing of the watch.
+    """
+    watch: Watch | None = getattr(_here, "watch", None)
+    if watch is not None:
+        return watch.pause(seconds)
+    time.sleep(seconds)
+    return False

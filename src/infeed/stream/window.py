@@ -362,6 +362,8 @@ class _Crew(Generic[Tool, T]):
     def _make_parts(self) -> None:
         tool = self._make_tool()
         watch = None if self._watch_of is None else self._watch_of(tool)
+        if watch is not None:
+            watch.watch_this_thread()
         while (hand := self._claim(watch)) is not None:
             error: BaseException | None = None
             try:
