@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from infeed.loader import Loader
     from infeed.manifest import Manifest, Record
     from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, Shard
-    from infeed.read import LocalStorage, MemoryStorage, Storage
+    from infeed.read import LocalStorage, MemoryStorage, RetryingStorage, Storage
     from infeed.sample import Recipe
     from infeed.stream import BadImage, Batch
     from infeed.trainers.keras import BackupAndRestore as BackupAndRestore
@@ -63,6 +63,7 @@ _HOMES = {
     "Recipe": "infeed.sample",
     "Record": "infeed.manifest",
     "ResumeError": "infeed.errors",
+    "RetryingStorage": "infeed.read",
     "Sampler": "infeed.order",
     "Shard": "infeed.order",
     "StalledError": "infeed.errors",
@@ -94,6 +95,7 @@ __all__ = [
     "Recipe",
     "Record",
     "ResumeError",
+    "RetryingStorage",
     "Sampler",
     "Shard",
     "StalledError",

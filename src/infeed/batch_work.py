@@ -11,6 +11,7 @@ from infeed.cache import Source, Store, checksum, decode_jpeg_into, encode_jpeg
 from infeed.errors import BadImageError, StorageError, TooManyBadImagesError
 from infeed.manifest import encode
 from infeed.order import BatchPlan
+from infeed.printable import printable
 from infeed.sample import Scratch, decode_into, to_float32
 from infeed.stages import Stages
 from infeed.stream.batch import Batch
@@ -260,7 +261,9 @@ class BatchWork:
         if self._stages.on_bad_image == "raise":
             error.add_note(self._place_of(position))
             raise error
-        self._stages.quarantine.add(BadImage(position, uri, error.reason, f"{where}: {error}"))
+        self._stages.quarantine.add(
+            BadImage(position, uri, error.reason, f"{where}: {printable(str(error))}")
+        )
 
 
 def _name_of(store: Store) -> str:

@@ -8,7 +8,7 @@
     ├── TooManyBadImagesError    the budget of bad images is used up
     ├── ResumeError              what was saved belongs to another run, or is none
     ├── StalledError             a disk or a network that nothing works without does not answer
-    └── LoaderClosedError        a batch was asked of an epoch that has ended
+    └── LoaderClosedError        a batch was asked of an epoch that has ended, or is ending
 
 A wrong argument is a plain `ValueError` or `TypeError`; a missing optional package an
 `ImportError` that names the command which installs it.
@@ -55,10 +55,15 @@ class StorageError(BadImageError):
     `missing`: nothing has that name; `not_a_file`: a folder, pipe, socket or device;
     `outside`: the name leads out of the image folder; `io`: the system refused or failed;
     `timed_out`: it did not answer in time.
+
+    Attributes:
+        is_transient: whether the same read may succeed a moment later: a network that fails, a
+            file server that restarts, too many open files.
     """
 
-    def __init__(self, message: str, *, reason: StorageReason) -> None:
+    def __init__(self, message: str, *, reason: StorageReason, is_transient: bool = False) -> None:
         super().__init__(message, reason=reason)
+        self.is_transient = is_transient
 
 
 class DecodeError(BadImageError):
@@ -86,4 +91,4 @@ class StalledError(InfeedError):
 
 
 class LoaderClosedError(InfeedError):
-    """A batch was asked of an epoch whose `with` block has ended."""
+    """A batch was asked of an epoch whose `with` block has ended, or is ending."""

@@ -17,7 +17,8 @@ from infeed.errors import ManifestError, ResumeError
 from infeed.identity import identity
 from infeed.manifest import LabelMode, Manifest
 from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, draws
-from infeed.read import LocalStorage, Storage
+from infeed.printable import printable
+from infeed.read import LocalStorage, RetryingStorage, Storage
 from infeed.sample import Recipe
 from infeed.stages import OnBadImage, PixelType, Reencoding, Stages, weights_by_class
 from infeed.state import cursor_of, save_state
@@ -27,6 +28,7 @@ from infeed.stream.cores import usable_cores
 from infeed.stream.journal import Journal
 from infeed.stream.meter import Meter
 from infeed.stream.quarantine import Quarantine
+from infeed.stream.watch import pause
 
 __all__ = ["READ_TIMEOUT_SECONDS", "BatchStream", "Loader", "OnBadImage", "PixelType", "Reencoding"]
 
@@ -53,7 +55,8 @@ class Loader:
         manifest: what exists.
         recipe: the form that every image gets.
         sampler: which records make up which batch.
-        storage: where the bytes come from; the manifest's image folder by default.
+        storage: where the bytes come from; the manifest's image folder by default. Failures that
+            may pass are waited out: see `RetryingStorage`, which may be given with other settings.
         cache: keeps fitted images on disk, so that later epochs decode nothing: a folder, or a
             `Cache`. None: nothing is kept.
         reencoding: `jpeg`: all images go through the JPEG of a cache with that encoding, though
@@ -134,6 +137,8 @@ class Loader:
         self.recipe = recipe
         self.sampler = sampler
         self.storage = storage
+        if not isinstance(storage, RetryingStorage):
+            storage = RetryingStorage(storage, wait=pause)
         self.cache = Cache(cache) if isinstance(cache, str | Path) else cache
         self.cache_choice: Choice | None = None
         store: Store | None = None
@@ -401,8 +406,8 @@ def _class_members(sampler: Sampler, manifest: Manifest) -> ClassMembers | None:
         return None
     if manifest.labels is None:
         raise ManifestError(
-            f"{manifest.source}: sampling={sampler.sampling!r} needs labels, and this manifest has "
-            "none. Read it with labels, or pass sampling='shuffle'."
+            f"{printable(manifest.source)}: sampling={sampler.sampling!r} needs labels, and this "
+            "manifest has none. Read it with labels, or pass sampling='shuffle'."
         )
     members = ClassMembers(manifest.labels, manifest.num_classes)
     members.quotas(sampler.stored_sampling)  # refuses weights that do not fit the classes

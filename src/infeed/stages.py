@@ -13,6 +13,7 @@ import numpy.typing as npt
 from infeed.cache import Store
 from infeed.errors import ManifestError
 from infeed.manifest import LabelMode, Manifest
+from infeed.printable import printable
 from infeed.read import Storage
 from infeed.sample import Recipe
 from infeed.stream.meter import Meter
@@ -74,8 +75,8 @@ class Stages:
         has_two_classes = manifest.labels is None or manifest.num_classes == 2
         if self.label_mode == "binary" and not has_two_classes:
             raise ManifestError(
-                f"{manifest.source}: label_mode='binary' needs exactly 2 classes, there are "
-                f"{manifest.num_classes}. Pass label_mode='int' or 'categorical'."
+                f"{printable(manifest.source)}: label_mode='binary' needs exactly 2 classes, there "
+                f"are {manifest.num_classes}. Pass label_mode='int' or 'categorical'."
             )
 
 

@@ -15,12 +15,18 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes a value as JSON that people can read.
+    """Writes a value as JSON that people can read, also on a terminal.
+
+    What is not visible is written as an escape of JSON, so that it comes back as it was.
 
     Raises:
         OSError: as `write_whole`.
     """
-    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    if not text.replace("\n", "").isprintable():
+        # Outside of texts there is nothing but letters of ASCII, spaces and line ends.
+        text = "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    write_text(path, text + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,6 +17,8 @@ SOURCE = Path(infeed.__file__).parent
 LAYERS = (
     "version",
     "errors",
+    "printable",
+    "plain_file",
     "whole_file",
     "manifest",
     "order",

@@ -128,3 +128,86 @@ def test_a_broken_link_is_listed_so_that_its_reader_can_name_it(tmp_path):
     manifest = Manifest.from_folders(tmp_path)
     with pytest.raises(ManifestError, match=r"1 images .*row 2: 'a/2\.jpg' does not exist"):
         manifest.check_images()
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_what_is_no_file_is_listed_without_being_touched(tmp_path, labelled):
+    fill(tmp_path, "a/1.jpg")
+    os.mkfifo(tmp_path / "a/2.jpg")
+    os.mkfifo(tmp_path / "a/pipe")
+    (tmp_path / "a/3.jpg").symlink_to("/dev/zero")
+    (tmp_path / "a/4.jpg").symlink_to("4.jpg")
+    (tmp_path / "a/5.jpg").symlink_to("6.jpg")
+    (tmp_path / "a/6.jpg").symlink_to("5.jpg")
+    manifest = Manifest.from_folders(tmp_path, labelled=labelled)
+    assert uris(manifest) == [f"a/{number}.jpg" for number in range(1, 7)]
+    with pytest.raises(ManifestError) as caught:
+        manifest.check_images()
+    assert "5 images cannot be found" in str(caught.value)
+    assert "row 2: 'a/2.jpg' is not a regular file" in str(caught.value)
+    assert "row 4: 'a/4.jpg' cannot be read (Too many levels" in str(caught.value)
+
+
+def test_pipes_and_loops_beside_the_class_folders_are_no_classes(tmp_path):
+    fill(tmp_path, "a/1.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    assert Manifest.from_folders(tmp_path).class_names == ("a",)
+
+
+@pytest.mark.parametrize("target", [".", "..", "/", "../set/a/.."])
+@pytest.mark.parametrize("follow_links", [True, False])
+def test_a_class_that_is_a_link_to_what_holds_the_classes_is_refused(
+    tmp_path, target, follow_links
+):
+    """Else every image would come again as one of that class, and a whole disk would be walked."""
+    root = fill(tmp_path, "set/a/1.jpg") / "set"
+    (root / "b\x1b[2J").symlink_to(target)
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_folders(root, follow_links=follow_links)
+    assert r"the class folder 'b\x1b[2J' is a link to a folder that holds all class" in str(
+        caught.value
+    )
+    with pytest.raises(ManifestError, match="is a link to a folder that holds all class folders"):
+        Manifest.from_folders(root, class_names=["a", "b\x1b[2J"], follow_links=follow_links)
+    assert uris(Manifest.from_folders(root, class_names=["a"])) == ["a/1.jpg"]
+
+
+def test_a_link_below_a_class_to_what_holds_the_classes_is_not_followed(tmp_path):
+    root = fill(tmp_path, "set/a/1.jpg", "set/b/2.jpg", "3.jpg") / "set"
+    for number, target in enumerate(["..", "../..", "/"]):
+        (root / f"a/up{number}").symlink_to(target)
+    manifest = Manifest.from_folders(root, follow_links=True)
+    assert uris(manifest) == ["a/1.jpg", "b/2.jpg"]
+
+
+def test_folders_that_all_link_to_each_other_are_visited_once_in_each_class(tmp_path):
+    """There are more than 10^25 ways through these, none of them in a circle."""
+    for number in range(26):
+        fill(tmp_path, f"a/{number}/{number}.jpg")
+        for other in range(26):
+            (tmp_path / f"a/{number}/to{other}").symlink_to(tmp_path / f"a/{other}")
+    manifest = Manifest.from_folders(tmp_path, follow_links=True)
+    assert sorted(uri.rpartition("/")[2] for uri in uris(manifest)) == sorted(
+        f"{number}.jpg" for number in range(26)
+    )
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "\x1b[2J\n"])
+def test_a_folder_that_cannot_be_is_refused_in_words_that_steer_nothing(tmp_path, name):
+    with pytest.raises(ManifestError) as caught:
+        Manifest.from_folders(f"{tmp_path}/{name}")
+    assert str(caught.value).isprintable()
+    with pytest.raises(ManifestError):
+        Manifest.open(f"{tmp_path}/{name}")
+
+
+def test_class_folders_are_told_apart_by_their_bytes(tmp_path):
+    names = ["Rust", "rust", "rust ", "rust.", "é", "e\u0301", "..rust", "C:\\rust", "new\nline"]
+    for name in names:
+        fill(tmp_path, f"{name}/1.jpg")
+    shown = [name for name in names if not name.startswith(".")]
+    manifest = Manifest.from_folders(tmp_path)
+    assert manifest.class_names == tuple(sorted(shown, key=str.encode))
+    assert manifest.class_counts.tolist() == [1] * len(shown)

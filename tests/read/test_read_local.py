@@ -102,7 +102,7 @@ def test_the_kernel_and_the_path_agree_on_what_is_inside(root):
         with open(path, "rb") as file:
             assert lies_inside(file.fileno(), prefix) is inside
         assert leads_inside(path, prefix) is inside
-    assert not lies_inside(987_654, prefix)  # a descriptor that /proc does not know
+    assert lies_inside(987_654, prefix) is None  # a descriptor that /proc does not know
 
 
 def test_the_folder_may_be_a_link_itself(root, tmp_path):

@@ -22,6 +22,7 @@ from infeed.cache.sources import Read, Source
 from infeed.cache.space import free_memory
 from infeed.errors import StorageError
 from infeed.manifest import Manifest
+from infeed.printable import printable
 from infeed.read import Storage
 from infeed.sample import Recipe, Scratch, decoder_versions
 
@@ -195,7 +196,7 @@ class _Complaints:
     def __call__(self, about: str, text: str) -> None:
         if about not in self._said:
             self._said[about] = text
-            logger.warning("%s", text)
+            logger.warning("%s", printable(text))
 
 
 def _close(opened: OpenStore, use: Use, process: int) -> None:

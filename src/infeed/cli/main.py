@@ -19,7 +19,7 @@ from infeed.cli.output import as_options
 from infeed.cli.replay import replay
 from infeed.cli.train import train
 from infeed.errors import InfeedError, ResumeError
-from infeed.report.printable import printable
+from infeed.printable import printable, printable_lines
 from infeed.version import __version__
 
 
@@ -67,6 +67,8 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except click.ClickException as error:
+        # What was typed, or what a shell found in a folder.
+        vars(error).update(message=printable(error.message))
         error.show()
         return error.exit_code
     except BrokenPipeError:
@@ -91,13 +93,13 @@ def run(arguments: list[str]) -> int:
 
 def _failed(error: Exception, code: int, *, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        print(printable_lines(traceback.format_exc()), file=sys.stderr)
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        text = ": ".join(filter(None, (error.filename, error.strerror)))
+        text = ": ".join(filter(None, (printable(str(error.filename or "")), error.strerror)))
     lines = [text, *getattr(error, "__notes__", [])]
     # Names in it may hold what steers a terminal; the lines are ours.
-    shown = "\n".join(map(printable, as_options("\n".join(lines)).split("\n")))
+    shown = printable_lines(as_options("\n".join(lines)))
     print("infeed: " + shown, file=sys.stderr)
     return code
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from infeed.printable import printable_lines
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -28,7 +30,7 @@ def output_options(command: F) -> F:
 
 
 class Output:
-    """Where a command's words go.
+    """Where a command's words go; nothing in them steers a terminal.
 
     Args:
         as_json: standard output gets one JSON object, and all words go to standard error.
@@ -43,7 +45,7 @@ class Output:
     def say(self, text: str) -> None:
         """A line for people on the way."""
         if not self.is_quiet:
-            print(text, file=self.stream, flush=True)
+            print(printable_lines(text), file=self.stream, flush=True)
 
     def result(self, text: str, value: dict[str, Any]) -> None:
         """What the command was called for: in words, or as JSON."""
@@ -51,7 +53,7 @@ class Output:
             json.dump(without_nan(value), sys.stdout, ensure_ascii=True, allow_nan=False)
             sys.stdout.write("\n")
         else:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(printable_lines(text) + "\n")
         sys.stdout.flush()
 
 

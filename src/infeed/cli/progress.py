@@ -9,6 +9,7 @@ from typing import Self
 
 from infeed.cli.interrupt import Interrupt
 from infeed.cli.output import Output
+from infeed.printable import printable, printable_lines
 
 PLAIN_LINE_SECONDS = 10.0
 
@@ -66,10 +67,10 @@ class ProgressLine:
         if self._is_bar:
             self._bar.update(
                 self._task,
-                description=title,
+                description=printable(title),
                 completed=done,
                 total=total,
-                details=f"{done}/{total}  {details}",
+                details=printable(f"{done}/{total}  {details}"),
                 visible=True,
             )
         elif time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
@@ -84,7 +85,7 @@ class ProgressLine:
     def warn(self, text: str) -> None:
         """The same, from any thread."""
         if self._is_bar:
-            self._bar.console.print(text)
+            self._bar.console.print(printable_lines(text))
         else:
             self._output.say(text)
 

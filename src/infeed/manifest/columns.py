@@ -9,7 +9,7 @@ from typing import Final
 
 from infeed.errors import ManifestError
 from infeed.manifest.extensions import looks_like_an_image
-from infeed.manifest.place import listing
+from infeed.manifest.place import listing, show
 
 _IMAGE: Final = re.compile(
     r"(image|img|photo|picture|file)(_?(id|file|name|path|uri|file_?name|file_?path))?|path|uri"
@@ -65,7 +65,7 @@ class ColumnChoice:
             (self.weight, "weight_column"),
         ):
             if chosen is not None and chosen not in first_row:
-                raise _missing(source, f"no column {chosen!r}", first_row, argument)
+                raise _missing(source, f"no column {show(chosen)}", first_row, argument)
 
         image = self.image
         if image is None:

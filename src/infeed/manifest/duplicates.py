@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -36,17 +37,19 @@ def repeated_names(
     rows = np.argsort(hashes, kind="stable")
     ordered = hashes[rows]
     suspects = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
-    repeats: list[tuple[int, int]] = []
+    repeats, earlier = array("q"), array("q")  # not a list: all names may be the same one
     firsts: dict[bytes, int] = {}
     previous = -1
-    for at in suspects.tolist():
+    for at in map(int, suspects):
         if at != previous + 1:  # another hash: its first row is no suspect itself
             first = int(rows[at - 1])
             firsts = {arena[offsets[first] : offsets[first + 1]]: first}
         row = int(rows[at])
         first = firsts.setdefault(arena[offsets[row] : offsets[row + 1]], row)
         if first != row:
-            repeats.append((row, first))
+            repeats.append(row)
+            earlier.append(first)
         previous = at
-    pairs = np.array(sorted(repeats), dtype=np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
+    repeated = np.array(repeats, np.int64)
+    ascending = np.argsort(repeated)
+    return repeated[ascending], np.array(earlier, np.int64)[ascending]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple, TextIO, final
 
 from infeed.errors import ManifestError
 from infeed.manifest.columns import ColumnChoice
@@ -13,9 +13,12 @@ from infeed.manifest.extensions import looks_like_an_image
 from infeed.manifest.place import listing, show
 from infeed.manifest.rows import Rows
 from infeed.manifest.text_file import TextFile
+from infeed.printable import printable
 
 _DELIMITERS: Final = (",", "\t", ";", "|")
 _MAX_LINE_CHARACTERS: Final = 1 << 20
+_MAX_ROW_CHARACTERS: Final = 1 << 21
+_MAX_BLANK_LINES: Final = 1_000_000
 
 
 def read_csv(
@@ -87,7 +90,7 @@ def _locate(
     for column in (columns.image, columns.label, columns.weight):
         if column is not None and header.count(column) > 1:
             raise ManifestError(
-                f"{source}: column {column!r} occurs {header.count(column)} times; columns are "
+                f"{source}: column {show(column)} occurs {header.count(column)} times; columns are "
                 f"{listing(header)}. Give each its own name, or pass another column."
             )
     return _Fields(
@@ -99,23 +102,20 @@ def _locate(
 
 def _split(text: TextIO, rows: Rows, delimiter: str | None) -> Iterator[tuple[list[str], int]]:
     """The fields of every line that is not blank, and the line each begins on."""
-    lines = _lines(text, rows.source)
-    start: list[str] = []
-    for first_line in lines:
-        start.append(first_line)
-        if first_line.strip():
-            break
-    else:
+    lines = _Lines(text, rows)
+    feed = iter(lines)
+    first_line = next((line for line in feed if not lines.is_blank(line)), None)
+    if first_line is None:
         return
     delimiter = delimiter or max(_DELIMITERS, key=first_line.count)
     reader = csv.reader(
-        chain(start, lines),
+        chain([first_line], feed),
         delimiter=delimiter,
         # 'image, label' in the first line says that the blank belongs to the comma.
         skipinitialspace=f"{delimiter} " in first_line,
         strict=True,
     )
-    line = 1
+    line = lines.number
     while True:
         try:
             record = next(reader)
@@ -123,21 +123,66 @@ def _split(text: TextIO, rows: Rows, delimiter: str | None) -> Iterator[tuple[li
             return
         except csv.Error as error:
             raise ManifestError(
-                f"{rows.next_place(line)} is not CSV: {error}. Look for a double quote that is "
-                f"not closed; within a quoted field it is written twice."
+                f"{rows.next_place(line)} is not CSV: {printable(str(error))}. Look for a double "
+                f"quote that is not closed; within a quoted field it is written twice."
             ) from error
         if record:
+            lines.begin_row()
             yield record, line
-        line = reader.line_num + 1
+        else:
+            lines.is_blank("")
+        line = lines.number + 1
 
 
-def _lines(text: TextIO, source: str) -> Iterator[str]:
-    number = 1
-    while line := text.readline(_MAX_LINE_CHARACTERS):
-        if len(line) == _MAX_LINE_CHARACTERS:
+@final
+class _Lines:
+    """The lines of a text one by one, refused where they are no rows but fill the memory.
+
+    `csv.field_size_limit` is no help: it holds for the whole process, and many programs lift it.
+    """
+
+    def __init__(self, text: TextIO, rows: Rows) -> None:
+        self.number = 0
+        self._text = text
+        self._rows = rows
+        self._characters = 0  # of the row that is being read
+        self._blank = 0  # lines in a row
+
+    def __iter__(self) -> Iterator[str]:
+        read = self._text.readline
+        while line := read(_MAX_LINE_CHARACTERS):
+            self.number += 1
+            self._characters += len(line)
+            if self._characters > _MAX_ROW_CHARACTERS or len(line) == _MAX_LINE_CHARACTERS:
+                raise self._too_long(line)
+            yield line
+
+    def begin_row(self) -> None:
+        """What comes next belongs to another row."""
+        self._characters = self._blank = 0
+
+    def is_blank(self, line: str) -> bool:
+        """Whether there is nothing in a line; refuses more of those than anybody writes."""
+        if line.strip():
+            return False
+        self._characters = 0
+        self._blank += 1
+        if self._blank > _MAX_BLANK_LINES:
             raise ManifestError(
-                f"{source}, line {number} is longer than {_MAX_LINE_CHARACTERS} characters; "
-                f"expected CSV text, a row a line. Check that this is the right file."
+                f"{self._rows.source}: {_MAX_BLANK_LINES:,} blank lines one after the other, up "
+                f"to line {self.number}; expected CSV text, a row a line. "
+                f"Check that this is the right file."
             )
-        yield line
-        number += 1
+        return True
+
+    def _too_long(self, line: str) -> ManifestError:
+        if len(line) == _MAX_LINE_CHARACTERS:
+            return ManifestError(
+                f"{self._rows.source}, line {self.number} is longer than {_MAX_LINE_CHARACTERS} "
+                f"characters; expected CSV text, a row a line. Check that this is the right file."
+            )
+        return ManifestError(
+            f"{self._rows.next_place()} is not CSV: it is longer than {_MAX_ROW_CHARACTERS} "
+            f"characters, down to line {self.number}. Look for a double quote that is not "
+            f"closed; within a quoted field it is written twice."
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from infeed.errors import ManifestError
@@ -42,8 +43,8 @@ def read_json(file: TextFile, choice: ColumnChoice, rows: Rows) -> None:
 
 
 def _key_twice(where: str, pairs: JsonObject) -> ManifestError:
-    keys = [key for key, _ in pairs]
-    twice = next(key for key in keys if keys.count(key) > 1)
+    counts = Counter(key for key, _ in pairs)
+    twice = next(key for key, count in counts.items() if count > 1)
     return ManifestError(
         f"{where}: key {show(twice)} occurs twice in the object. Remove one of them."
     )
@@ -64,7 +65,7 @@ def _find_columns(row: dict[str, Any], choice: ColumnChoice, source: str) -> Col
 def _wrong(where: str, row: dict[str, Any], column: str, what: str) -> ManifestError:
     if column not in row:
         return ManifestError(
-            f"{where}: no column {column!r}, so the {what} is missing; "
+            f"{where}: no column {show(column)}, so the {what} is missing; "
             f"the row has {listing(list(row)) or 'nothing'}. Add it, or remove the row."
         )
     value = row[column]
@@ -72,12 +73,12 @@ def _wrong(where: str, row: dict[str, Any], column: str, what: str) -> ManifestE
         text = "null" if value is None else value.text
         without = ", or pass labelled=False" if what == "label" else ""
         return ManifestError(
-            f"{where}: the {what} is missing ({column!r} is {text}). "
+            f"{where}: the {what} is missing ({show(column)} is {text}). "
             f"Write it, remove the row{without}."
         )
     kinds = {bool: "true or false", list: "a list", tuple: "an object"}
     wanted = {"label": "an integer or text", "weight": "a number >= 0"}.get(what, "text")
     return ManifestError(
-        f"{where}: the {what} ({column!r}) is {kinds[type(value)]}, {show(value)}; "
+        f"{where}: the {what} ({show(column)}) is {kinds[type(value)]}, {show(value)}; "
         f"expected {wanted}."
     )

@@ -66,7 +66,13 @@ def _label_text(label: Any, rows: Rows) -> str | None:
     if label is None or (isinstance(label, float) and isnan(label)):
         return None
     if hasattr(label, "__index__") and not isinstance(label, bool):
-        return str(label.__index__())
+        try:
+            return str(label.__index__())
+        except ValueError:
+            raise ManifestError(
+                f"{rows.next_place()}: the label has more digits than Python writes; "
+                f"expected an integer or text. Pass it as text."
+            ) from None
     raise ManifestError(
         f"{rows.next_place()}: the label is {show(label)}, {type(label).__name__}; "
         f"expected an integer or text."

@@ -11,7 +11,8 @@ from infeed.errors import ManifestError
 from infeed.manifest.place import place, show
 
 _CHUNK_CHARACTERS: Final = 1 << 18
-_MAX_ROW_CHARACTERS: Final = 1 << 24
+# A text of twice that is parsed at most, into about forty times as many bytes.
+_MAX_ROW_CHARACTERS: Final = 1 << 21
 # An error this near to the end of the text read so far may only mean that more must be read:
 # what is left of a number, a literal or an escape is never longer.
 _NEAR_CHARACTERS: Final = 16

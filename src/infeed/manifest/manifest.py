@@ -24,10 +24,11 @@ from infeed.manifest.from_json import read_json
 from infeed.manifest.from_values import read_values
 from infeed.manifest.gather import gather
 from infeed.manifest.missing_images import refuse_missing
-from infeed.manifest.place import show
+from infeed.manifest.place import show, working_folder
 from infeed.manifest.record import Record
 from infeed.manifest.rows import Rows
 from infeed.manifest.text_file import TextFile
+from infeed.printable import printable
 
 
 @final
@@ -65,7 +66,7 @@ class Manifest:
         count = len(self.offsets) - 1
         if count < 1:
             raise ManifestError(
-                f"{self.source}: no image is left; a manifest has at least one. "
+                f"{printable(self.source)}: no image is left; a manifest has at least one. "
                 f"Choose more rows, or another split."
             )
         for array, dtype, size in (
@@ -102,12 +103,13 @@ class Manifest:
         are relative to the folder of the manifest.
         """
         path = Path(path)
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - False for whatever cannot be looked at
             columns = (image_column, label_column, weight_column)
             if images is not None or any(column is not None for column in columns):
                 raise ManifestError(
-                    f"{path} is a folder: it holds the images itself and has no columns. "
-                    f"Leave out images and the column arguments, or pass a JSON or CSV file."
+                    f"{printable(str(path))} is a folder: it holds the images itself and has no "
+                    f"columns. Leave out images and the column arguments, or pass a JSON or CSV "
+                    f"file."
                 )
             return cls.from_folders(path, class_names=class_names, labelled=labelled)
         suffix = path.suffix.lower()
@@ -173,7 +175,7 @@ class Manifest:
         )
         folder = _image_folder(images, rows.source)
         read_json(TextFile(Path(path), encoding, encoding_errors), choice, rows)
-        return cls(*rows.finish(duplicates), images=folder, source=rows.source)
+        return cls(*rows.finish(duplicates), images=folder, source=str(Path(path)))
 
     @classmethod
     def from_csv(
@@ -211,7 +213,7 @@ class Manifest:
         folder = _image_folder(images, rows.source)
         file = TextFile(Path(path), encoding, encoding_errors)
         read_csv(file, choice, rows, delimiter=delimiter, columns=columns)
-        return cls(*rows.finish(duplicates), images=folder, source=rows.source)
+        return cls(*rows.finish(duplicates), images=folder, source=str(Path(path)))
 
     @classmethod
     def from_folders(
@@ -246,7 +248,7 @@ class Manifest:
             extensions=extensions,
             follow_links=follow_links,
         )
-        return cls(*rows.finish("keep"), images=str(directory), source=rows.source)
+        return cls(*rows.finish("keep"), images=str(directory), source=str(directory))
 
     @classmethod
     def from_rows(
@@ -275,7 +277,7 @@ class Manifest:
             weighted=weights is not None,
             class_names=class_names,
         )
-        folder = _image_folder(images, source)
+        folder = _image_folder(images, rows.source)
         read_values(names, labels, weights, rows)
         return cls(*rows.finish(duplicates), images=folder, source=source)
 
@@ -415,9 +417,10 @@ class Manifest:
         """
         if self.images is None:
             raise ManifestError(
-                f"{self.source}: there is no image folder to look in. Pass images=<folder>."
+                f"{printable(self.source)}: there is no image folder to look in. "
+                f"Pass images=<folder>."
             )
-        refuse_missing(self.images, self._names(), source=self.source)
+        refuse_missing(self.images, self._names(), source=printable(self.source))
 
     @cached_property
     def _by_class(self) -> npt.NDArray[np.int32] | npt.NDArray[np.int64]:
@@ -447,10 +450,10 @@ def _image_folder(images: str | os.PathLike[str] | None, source: str) -> str | N
     if images is None:
         return None
     folder = os.fspath(images)
-    if not Path(folder).is_dir():
-        what = "is not a folder" if Path(folder).exists() else "does not exist"
+    if not os.path.isdir(folder):  # noqa: PTH112 - False for whatever cannot be looked at
+        what = "is not a folder" if os.path.lexists(folder) else "does not exist"
         raise ManifestError(
-            f"{source}: the image folder {folder!r} {what}. Pass images=<folder>; "
-            f"the working folder is {Path.cwd()}."
+            f"{source}: the image folder {show(folder)} {what}. Pass images=<folder>; "
+            f"{working_folder()}."
         )
     return folder

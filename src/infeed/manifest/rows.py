@@ -16,6 +16,7 @@ from infeed.manifest.classes import class_codes, given_class_names, sorted_class
 from infeed.manifest.duplicates import DUPLICATES, Duplicates, repeated_names
 from infeed.manifest.gather import gather
 from infeed.manifest.place import listing, place, show
+from infeed.printable import printable
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_WEIGHT: Final = float(np.finfo(np.float32).max)
@@ -54,7 +55,7 @@ class Rows:
         if class_names is not None and not labelled:
             raise ValueError("class_names were given for a manifest without labels. Leave them out")
         given = None if class_names is None else given_class_names(class_names)
-        self.source = source
+        self.source = printable(source)
         self.labelled = labelled
         self.weighted = weighted
         self._class_names = given
@@ -156,7 +157,7 @@ class Rows:
 
     def _new_code(self, label: str | None, line: int | None) -> int:
         if label is None or not label.strip():
-            found = "" if label is None else f" ({label!r})"
+            found = "" if label is None else f" ({show(label)})"
             raise ManifestError(
                 f"{self.next_place(line)}: the label is missing{found}. "
                 f"Label every row, or pass labelled=False to read the manifest without labels."

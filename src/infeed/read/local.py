@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Final, NoReturn, final
 
 from infeed.errors import StorageError
+from infeed.manifest.place import show
+from infeed.plain_file import other_kind
 from infeed.read.storage import Stamp
+from infeed.read.transient import is_transient
 
 MAX_BYTES: Final = 256 * 1024 * 1024
 """The largest file that is read unless told otherwise."""
@@ -32,14 +35,6 @@ _TYPE: Final = 0o170000  # the bits of a mode that say what it is
 _MOST_FOLDERS: Final = 65_536  # that are remembered as plain
 
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
-
-_KINDS: Final = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 @final
@@ -129,7 +124,7 @@ class LocalStorage:
             name = uri.encode("utf-8", "surrogateescape")
         except UnicodeEncodeError:
             raise StorageError(
-                f"no file can have the name {uri!r}: it is not text that UTF-8 can write",
+                f"no file can have the name {show(uri)}: it is not text that UTF-8 can write",
                 reason="missing",
             ) from None
         # A name without folders cannot lead anywhere; most have none.
@@ -154,7 +149,7 @@ class LocalStorage:
             descriptor = os.open(path, _PLAIN_FLAGS if is_plain else _OPEN_FLAGS)
         except ValueError:
             raise StorageError(
-                f"no file can have the name {uri!r}: it contains a NUL", reason="missing"
+                f"no file can have the name {show(uri)}: it contains a NUL", reason="missing"
             ) from None
         except OSError as error:
             self._refuse(uri, name, error)
@@ -187,13 +182,28 @@ class LocalStorage:
         return is_plain
 
     def _read_open(self, uri: str, descriptor: int, size: int) -> bytes:
-        if size > self.max_bytes:
-            raise StorageError(
-                f"{uri!r} has {size:,} bytes, more than the {self.max_bytes:,} that are read. "
-                f"If it is an image, pass a larger max_bytes to LocalStorage.",
-                reason="io",
-            )
-        data = os.read(descriptor, size)
+        self._refuse_large(uri, size)
+        try:
+            # One more byte than there should be tells a file that is not what was looked at, for
+            # which a plain one is not looked at again.
+            data = os.read(descriptor, size + 1)
+        except BlockingIOError:  # a pipe has taken its place
+            data = b""
+        if len(data) == size:
+            return data
+        return self._read_changed(uri, descriptor)
+
+    def _read_changed(self, uri: str, descriptor: int) -> bytes:
+        """The content of a file that was changed, or took another's place, since it was looked at.
+
+        As long as it is now.
+        """
+        status = os.fstat(descriptor)
+        self._refuse_other_kinds(uri, status.st_mode)
+        size = status.st_size
+        self._refuse_large(uri, size)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        data = b""
         while len(data) < size:
             more = os.read(descriptor, size - len(data))
             if not more:
@@ -201,17 +211,26 @@ class LocalStorage:
             data += more
         return data
 
+    def _refuse_large(self, uri: str, size: int) -> None:
+        if size > self.max_bytes:
+            raise StorageError(
+                f"{show(uri)} has {size:,} bytes, more than the {self.max_bytes:,} that are read. "
+                f"If it is an image, pass a larger max_bytes to LocalStorage.",
+                reason="io",
+            )
+
     def _refuse_outside(self, uri: str, path: bytes, descriptor: int) -> None:
-        # The kernel knows where the open file lies, after every link. Where it does not tell, the
-        # path is followed: right as well, but several times slower.
-        if (
-            self.outside
-            or lies_inside(descriptor, self._prefix)
-            or leads_inside(path, self._prefix)
-        ):
+        if self.outside:
+            return
+        # The kernel knows where the open file lies, after every link. Only where it does not tell,
+        # the path is followed: it may lead elsewhere by now than where the file was opened.
+        is_inside = lies_inside(descriptor, self._prefix)
+        if is_inside is None:
+            is_inside = leads_inside(path, self._prefix)
+        if is_inside:
             return
         raise StorageError(
-            f"{uri!r} leads out of {str(self.root)!r} through a symbolic link. "
+            f"{show(uri)} leads out of {show(str(self.root))} through a symbolic link. "
             f"If that is meant, pass outside=True to LocalStorage.",
             reason="outside",
         )
@@ -224,27 +243,29 @@ class LocalStorage:
         else:
             return
         raise StorageError(
-            f"{uri!r} {what}; names are taken below {str(self.root)!r} and must stay there. "
-            f"Write the name relative to that folder, or pass outside=True to LocalStorage.",
+            f"{show(uri)} {what}; names are taken below {show(str(self.root))} and must stay "
+            f"there. Write the name relative to that folder, or pass outside=True to LocalStorage.",
             reason="outside",
         )
 
     def _refuse_other_kinds(self, uri: str, mode: int) -> None:
-        if stat.S_ISREG(mode):
-            return
-        kind = next((word for is_kind, word in _KINDS if is_kind(mode)), "something else")
-        raise StorageError(
-            f"{uri!r} in {str(self.root)!r} is {kind}, not a file", reason="not_a_file"
-        )
+        kind = other_kind(mode)
+        if kind is not None:
+            raise StorageError(
+                f"{show(uri)} in {show(str(self.root))} is {kind}, not a file", reason="not_a_file"
+            )
 
     def _refuse(self, uri: str, name: bytes, error: OSError) -> NoReturn:
         if error.errno in _MISSING:
             raise StorageError(
-                f"no file {uri!r} in {str(self.root)!r} ({error.strerror}).{self._hint(name)}",
+                f"no file {show(uri)} in {show(str(self.root))} ({error.strerror})."
+                f"{self._hint(name)}",
                 reason="missing",
             ) from None
         raise StorageError(
-            f"{uri!r} in {str(self.root)!r} cannot be read: {error.strerror}", reason="io"
+            f"{show(uri)} in {show(str(self.root))} cannot be read: {error.strerror}",
+            reason="io",
+            is_transient=is_transient(error),
         ) from error
 
     def _hint(self, name: bytes) -> str:
@@ -262,12 +283,14 @@ class LocalStorage:
         return f"LocalStorage({str(self.root)!r}, outside={self.outside})"
 
 
-def lies_inside(descriptor: int, prefix: bytes) -> bool:
-    """Whether the open file is known to lie below `prefix`; False also where /proc is missing."""
+def lies_inside(descriptor: int, prefix: bytes) -> bool | None:
+    """Whether the open file lies below `prefix`; None where the kernel does not tell."""
     try:
-        return os.readlink(b"/proc/self/fd/%d" % descriptor).startswith(prefix)
+        path = os.readlink(b"/proc/self/fd/%d" % descriptor)
     except OSError:
-        return False
+        return None
+    # Of what no path leads to it says "(unreachable)/...".
+    return path.startswith(prefix) if path.startswith(b"/") else None
 
 
 def leads_inside(path: bytes, prefix: bytes) -> bool:

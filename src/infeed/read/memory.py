@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import final
 
 from infeed.errors import StorageError
+from infeed.manifest.place import show
 
 
 @final
@@ -29,7 +30,7 @@ class MemoryStorage:
             return self._files[uri]
         except KeyError:
             raise StorageError(
-                f"no image is called {uri!r} among the {len(self._files)} held in memory",
+                f"no image is called {show(uri)} among the {len(self._files)} held in memory",
                 reason="missing",
             ) from None
 

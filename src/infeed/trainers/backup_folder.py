@@ -11,6 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from infeed.errors import ResumeError
+from infeed.printable import printable
 from infeed.trainers.backup_file import Backup, read_backup, write_backup
 from infeed.version import __version__
 from infeed.whole_file import remove_partial_files
@@ -85,7 +86,9 @@ class BackupFolder:
         except ResumeError:
             if not self.previous.exists():
                 raise
-            logger.warning("%s is damaged; going on from the backup before it", self.file)
+            logger.warning(
+                "%s is damaged; going on from the backup before it", printable(str(self.file))
+            )
         if backup is None:
             try:
                 backup = read_backup(self.previous)

@@ -14,6 +14,7 @@ from infeed.loader import Loader, OnBadImage, Reencoding
 from infeed.manifest import LabelMode, Manifest
 from infeed.manifest.duplicates import Duplicates
 from infeed.order import Sampler
+from infeed.printable import printable
 from infeed.read import LocalStorage
 from infeed.sample import Recipe
 from infeed.trainers.run_folder import DATA_FILE, RUN_FILES
@@ -148,7 +149,7 @@ class RunData:
             raise
         if manifest.fingerprint() != self.fingerprint:
             raise ManifestError(
-                f"{source.path}: the manifest has changed since the run began: it had "
+                f"{printable(source.path)}: the manifest has changed since the run began: it had "
                 f"{self.records} records (fingerprint {self.fingerprint}) and has {len(manifest)} "
                 f"now ({manifest.fingerprint()}). The batches of the run can be made only from "
                 "the manifest that it was trained on: bring that back, or name a copy of it."

@@ -174,9 +174,11 @@ def read_class_names(path: Path) -> list[str | int]:
         ValueError: the file holds no JSON list of texts or integers.
         OSError: it cannot be read.
     """
+    if not path.is_file() and path.exists():
+        raise ValueError(f"{path} is no plain file; expected a JSON list of class names.")
     try:
         names = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: expected a JSON list of class names: {error}") from None
     if not isinstance(names, list) or not all(
         isinstance(name, str | int) and not isinstance(name, bool) for name in names

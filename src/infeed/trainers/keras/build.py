@@ -16,6 +16,7 @@ from infeed.loader import READ_TIMEOUT_SECONDS, Loader, OnBadImage, PixelType
 from infeed.manifest import LabelMode, Manifest, balanced_class_weight, split
 from infeed.manifest.duplicates import Duplicates
 from infeed.order import ClassWeights, Remainder, Sampler, Sampling, Shard, describe
+from infeed.printable import printable
 from infeed.read import LocalStorage
 from infeed.sample import ColorMode, Decode, Interpolation, Recipe
 from infeed.trainers.keras.dataset import ImageDataset
@@ -219,7 +220,7 @@ def image_dataset_from_manifest(
             # Both parts of a split are kept alike.
             cache = replace(loader.cache, encoding=loader.cache_choice.encoding)
         if verbose and loader.cache is not None and loader.cache_choice is not None:
-            print(f"Cache in {loader.cache.folder}: {loader.cache_choice}.")
+            print(f"Cache in {printable(str(loader.cache.folder))}: {loader.cache_choice}.")
         if verbose and loader.members is not None:
             print(describe(sampler.stored_sampling, loader.members, part.class_names))
         return ImageDataset(loader, weights=weights)
