@@ -267,4 +267,5 @@ class BatchWork:
 
 
 def _name_of(store: Store) -> str:
-    return f"The cache in {store.cache.folder}, or the folder of its source images,"
+    folder = printable(str(store.cache.folder))
+    return f"The cache in {folder}, or the folder of its source images,"

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
+from infeed.printable import printable
+
 if TYPE_CHECKING:
     from infeed.stream.quarantine import BadImage
 
@@ -57,7 +59,7 @@ class Journal:
                 self._has_failed = True
                 logger.warning(
                     "bad images cannot be written to %s: %s. They are only counted",
-                    self.path,
+                    printable(str(self.path)),
                     error.strerror or error,
                 )
 

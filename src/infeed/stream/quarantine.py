@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infeed.errors import TooManyBadImagesError
+from infeed.printable import printable
 from infeed.stream.journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -170,7 +171,11 @@ class Quarantine:
             self._told = count
             recovered = len(self._recovered_positions)
         also = f"; {recovered} more were read in spite of a fault" if recovered else ""
-        where = "" if self.journal is None else f". They are listed in {self.journal.path}"
+        where = (
+            ""
+            if self.journal is None
+            else f". They are listed in {printable(str(self.journal.path))}"
+        )
         logger.warning("%s so far: %s%s%s", _images(count), self._by_reason(), also, where)
 
     def state_dict(self) -> dict[str, Any]:
@@ -207,7 +212,7 @@ class Quarantine:
             line = f"{_images(count)}, and not a single good one: {self._by_reason()}"
         lines = [line, *(f"  {image.message}" for image in examples)]
         if self.journal is not None:
-            lines.append(f"All of them are listed in {self.journal.path}.")
+            lines.append(f"All of them are listed in {printable(str(self.journal.path))}.")
         lines.append("Mend or remove them, or pass a larger max_bad.")
         return "\n".join(lines)
 
