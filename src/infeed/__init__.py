@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LoaderClosedError,
         ManifestError,
         ResumeError,
+        StalledError,
         StorageError,
         TooManyBadImagesError,
     )
@@ -65,6 +66,7 @@ _HOMES = {
     "RetryingStorage": "infeed.read",
     "Sampler": "infeed.order",
     "Shard": "infeed.order",
+    "StalledError": "infeed.errors",
     "Storage": "infeed.read",
     "StorageError": "infeed.errors",
     "TooManyBadImagesError": "infeed.errors",
@@ -96,6 +98,7 @@ __all__ = [
     "RetryingStorage",
     "Sampler",
     "Shard",
+    "StalledError",
     "Storage",
     "StorageError",
     "TooManyBadImagesError",

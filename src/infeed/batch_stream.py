@@ -49,6 +49,8 @@ class BatchStream(Iterator[Batch]):
             threads=self._threads,
             depth=self._depth,
             meter=stages.meter,
+            watch_of=lambda tool: tool.watch,
+            timeout_seconds=stages.read_timeout_seconds,
             name="decode",
         )
         self._window.start()
@@ -68,6 +70,7 @@ class BatchStream(Iterator[Batch]):
             LoaderClosedError: outside the `with` block.
             BadImageError: `on_bad_image="raise"`, and an image is bad.
             TooManyBadImagesError: the budget of bad images is used up.
+            StalledError: the cache has not answered for `read_timeout_seconds`.
         """
         if self._window is None:
             raise LoaderClosedError(
@@ -79,9 +82,13 @@ class BatchStream(Iterator[Batch]):
         return batch
 
     def close(self) -> None:
-        """Ends the threads and waits for them. May be called more than once."""
+        """Ends the threads and waits for them; logs how many bad images there were, if any.
+
+        May be called more than once.
+        """
         if self._window is not None:
             self._window.close()
+            self._stages.quarantine.tell()
 
     def stop(self) -> None:
         """Tells the threads to end, without waiting for the image that each has in hand."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infeed.cache import Source, Store, checksum, decode_jpeg_into, encode_jpeg
-from infeed.errors import BadImageError, TooManyBadImagesError
+from infeed.errors import BadImageError, StorageError, TooManyBadImagesError
 from infeed.manifest import encode
 from infeed.order import BatchPlan
 from infeed.printable import printable
@@ -19,6 +19,7 @@ from infeed.stream.buffers import Recycler
 from infeed.stream.meter import STAGES
 from infeed.stream.quarantine import BadImage
 from infeed.stream.replacement import replacements
+from infeed.stream.watch import GivenUp, Watch
 
 # Rows a task: few enough that the last batch of an epoch still keeps every core busy, many
 # enough that taking a task costs nothing beside making its rows. Kept images are had so fast that
@@ -31,10 +32,11 @@ _READ, _DECODE, _CONVERT, _FROM_CACHE, _TO_CACHE = range(len(STAGES))
 
 
 class Tool:
-    """What one thread works with: its scratch buffers."""
+    """What one thread works with: its scratch buffers, and the watch over what it waits for."""
 
     def __init__(self, stages: Stages) -> None:
         self.scratch = Scratch()
+        self.watch = Watch(stages.stuck)
         # Where float32 is asked for, the uint8 rows of a task live here for a moment.
         rows = 0
         if stages.dtype == "float32":
@@ -45,8 +47,9 @@ class Tool:
 class _Task:
     """A slice of a batch being made: what it has spent, and what is to be kept of it."""
 
-    def __init__(self, scratch: Scratch) -> None:
-        self.scratch = scratch
+    def __init__(self, tool: Tool) -> None:
+        self.scratch = tool.scratch
+        self.watch = tool.watch
         self.spent = [0.0] * len(STAGES)
         self.sources: list[Source] = []
         self.payloads: list[npt.NDArray[np.uint8]] = []
@@ -73,7 +76,9 @@ class BatchWork:
         out = self._images[begin : begin + self._rows]
         is_float = self._stages.dtype == "float32"
         rows = tool.rows[: len(out)] if is_float else out
-        task = _Task(tool.scratch)
+        task = _Task(tool)
+        # A thread that was given up may have come to other ones.
+        self._sources[begin : begin + len(out)] = self._plan.positions[begin : begin + len(out)]
         store = self._stages.store
         if store is None:
             for index, image in enumerate(rows):
@@ -81,8 +86,10 @@ class BatchWork:
         else:
             start = perf_counter()
             positions = self._positions[begin : begin + len(out)]
-            missing = store.load(positions, rows, tool.scratch)
+            missing = self._from_cache(store, positions, rows, task)
             task.spent[_FROM_CACHE] += perf_counter() - start
+            if len(missing) < len(out):
+                self._stages.quarantine.add_good()
             for source in missing:
                 self._fill(begin + source.index, rows[source.index], task, source)
             self._keep(store, task)
@@ -128,11 +135,14 @@ class BatchWork:
             self._make(position, image, task, source)
         except BadImageError as error:
             self._note_bad(position, error)
-        except Exception as error:
+        except GivenUp:
+            raise
+        except BaseException as error:
             # A storage of the user's own, out of memory, a mistake of ours: say where.
             error.add_note(self._place_of(position))
             raise
         else:
+            self._stages.quarantine.add_good()
             return
         if self._stages.on_bad_image == "mask":
             image.fill(0)
@@ -147,6 +157,7 @@ class BatchWork:
             except BadImageError as error:
                 self._note_bad(candidate, error)
             else:
+                self._stages.quarantine.add_good()
                 self._sources[row] = candidate
                 return
         raise TooManyBadImagesError(
@@ -158,7 +169,7 @@ class BatchWork:
         """Takes one record from the cache, or makes it."""
         source, store = None, self._stages.store
         if store is not None:
-            missing = store.load([position], image[np.newaxis], task.scratch)
+            missing = self._from_cache(store, [position], image[np.newaxis], task)
             if not missing:
                 return
             source = missing[0]
@@ -172,7 +183,7 @@ class BatchWork:
         if source is not None and source.data is not None:
             data = source.data
         else:
-            data = stages.storage.read(uri)
+            data = self._read(position, uri, task.watch)
         read = perf_counter()
         note = decode_into(data, stages.recipe, image, task.scratch)
         decoded = perf_counter()
@@ -196,10 +207,47 @@ class BatchWork:
             task.checksums.append(checksum(payload))
             task.spent[_TO_CACHE] += perf_counter() - start
 
+    def _read(self, position: int, uri: str, watch: Watch) -> bytes:
+        stages = self._stages
+        if position in stages.stuck:
+            raise StorageError(
+                f"it could not be read within {stages.read_timeout_seconds:g} seconds "
+                "(read_timeout_seconds)",
+                reason="timed_out",
+            )
+        watch.enter(position)
+        try:
+            return stages.storage.read(uri)
+        finally:
+            watch.leave()
+
+    def _bytes(self, position: int, watch: Watch) -> bytes | None:
+        try:
+            return self._read(position, self._stages.manifest.uri(position), watch)
+        except StorageError:
+            return None  # said when it is made
+
+    def _from_cache(
+        self, store: Store, positions: list[int], rows: np.ndarray, task: _Task
+    ) -> list[Source]:
+        """What the cache does not hold; the rows of the rest are filled."""
+        # Not optional: a thread that comes back late would write into rows that others have.
+        task.watch.enter(_name_of(store), is_optional=False)
+        try:
+            return store.load(
+                positions, rows, task.scratch, lambda position: self._bytes(position, task.watch)
+            )
+        finally:
+            task.watch.leave()
+
     def _keep(self, store: Store, task: _Task) -> None:
         if task.sources:
             start = perf_counter()
-            store.keep(task.sources, task.payloads, task.checksums)
+            task.watch.enter(_name_of(store), is_optional=False)
+            try:
+                store.keep(task.sources, task.payloads, task.checksums)
+            finally:
+                task.watch.leave()
             task.spent[_TO_CACHE] += perf_counter() - start
 
     def _place_of(self, position: int) -> str:
@@ -216,3 +264,8 @@ class BatchWork:
         self._stages.quarantine.add(
             BadImage(position, uri, error.reason, f"{where}: {printable(str(error))}")
         )
+
+
+def _name_of(store: Store) -> str:
+    folder = printable(str(store.cache.folder))
+    return f"The cache in {folder}, or the folder of its source images,"

@@ -7,6 +7,7 @@
     │   └── DecodeError          ... because its bytes are not a picture that we take
     ├── TooManyBadImagesError    the budget of bad images is used up
     ├── ResumeError              what was saved belongs to another run, or is none
+    ├── StalledError             a disk or a network that nothing works without does not answer
     └── LoaderClosedError        a batch was asked of an epoch that has ended, or is ending
 
 A wrong argument is a plain `ValueError` or `TypeError`; a missing optional package an
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
-StorageReason = Literal["missing", "not_a_file", "outside", "io"]
+StorageReason = Literal["missing", "not_a_file", "outside", "io", "timed_out"]
 DecodeReason = Literal["empty", "not_an_image", "truncated", "corrupt", "too_large", "unsupported"]
 
 STORAGE_REASONS: Final[tuple[str, ...]] = get_args(StorageReason)
@@ -52,7 +53,8 @@ class StorageError(BadImageError):
     """The bytes of an image cannot be read.
 
     `missing`: nothing has that name; `not_a_file`: a folder, pipe, socket or device;
-    `outside`: the name leads out of the image folder; `io`: the system refused or failed.
+    `outside`: the name leads out of the image folder; `io`: the system refused or failed;
+    `timed_out`: it did not answer in time.
 
     Attributes:
         is_transient: whether the same read may succeed a moment later: a network that fails, a
@@ -82,6 +84,10 @@ class TooManyBadImagesError(InfeedError):
 
 class ResumeError(InfeedError, ValueError):
     """What was saved cannot be continued. The text names what differs, both values, the cure."""
+
+
+class StalledError(InfeedError):
+    """Nothing can go on, since something outside does not answer. The text names it."""
 
 
 class LoaderClosedError(InfeedError):

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from infeed.batch_stream import BatchStream
-from infeed.batch_work import BatchWork, Tool
+from infeed.batch_work import BatchWork
 from infeed.cache import Cache, Choice, Counts, Store, can_be_jpeg, encoding_for
 from infeed.errors import ManifestError, ResumeError
 from infeed.identity import identity
 from infeed.manifest import LabelMode, Manifest
 from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, draws
 from infeed.printable import printable
-from infeed.read import LocalStorage, Storage
+from infeed.read import LocalStorage, RetryingStorage, Storage
 from infeed.sample import Recipe
 from infeed.stages import OnBadImage, PixelType, Reencoding, Stages, weights_by_class
 from infeed.state import cursor_of, save_state
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
 from infeed.stream.cores import usable_cores
+from infeed.stream.journal import Journal
 from infeed.stream.meter import Meter
 from infeed.stream.quarantine import Quarantine
+from infeed.stream.watch import pause
 
-__all__ = ["BatchStream", "Loader", "OnBadImage", "PixelType", "Reencoding"]
+__all__ = ["READ_TIMEOUT_SECONDS", "BatchStream", "Loader", "OnBadImage", "PixelType", "Reencoding"]
 
 # Batches under way or ready. Two keep the threads busy while the reader takes one; the third
 # absorbs a step that is shorter than the others.
 DEPTH = 3
+
+# What disks and networks answer in, if they ever do; long enough for one that wakes up.
+READ_TIMEOUT_SECONDS = 60.0
 
 # Batches are planned together up to so many rows: of 64 rows each that takes a fifth of the time.
 PLANNED_ROWS = 1024
@@ -49,7 +55,8 @@ class Loader:
         manifest: what exists.
         recipe: the form that every image gets.
         sampler: which records make up which batch.
-        storage: where the bytes come from; the manifest's image folder by default.
+        storage: where the bytes come from; the manifest's image folder by default. Failures that
+            may pass are waited out: see `RetryingStorage`, which may be given with other settings.
         cache: keeps fitted images on disk, so that later epochs decode nothing: a folder, or a
             `Cache`. None: nothing is kept.
         reencoding: `jpeg`: all images go through the JPEG of a cache with that encoding, though
@@ -65,7 +72,11 @@ class Loader:
         on_bad_image: `replace`: by another good record of the same class, chosen by (seed,
             epoch, position) alone; `mask`: by a black row of weight 0; `raise`: stop.
         max_bad: how many different bad records to bear: a count (int) or a share of the
-            manifest (float).
+            manifest (float). Where not one of the first `HOPELESS` is good, it is too many, too.
+        bad_images: a file that gets a line of JSON for each bad image, as soon as it is met: see
+            `Journal`. None: they are only logged and counted.
+        read_timeout_seconds: a read that takes longer is given up, and its image is bad, with the
+            reason `timed_out`. Looked at while a reader waits for a batch. None: never.
         threads: how many at most; by default as many as cores that this process may use.
         depth: how many batches may be under way or ready at once.
 
@@ -108,11 +119,14 @@ class Loader:
         scale: float | None = None,
         on_bad_image: OnBadImage = "replace",
         max_bad: int | float = 0.05,
+        bad_images: str | Path | None = None,
+        read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
         threads: int | None = None,
         depth: int = DEPTH,
     ) -> None:
         _check_count("threads", threads, or_none="None for all cores")
         _check_count("depth", depth)
+        _check_seconds("read_timeout_seconds", read_timeout_seconds)
         if storage is None:
             if manifest.images is None:
                 raise ValueError(
@@ -123,6 +137,8 @@ class Loader:
         self.recipe = recipe
         self.sampler = sampler
         self.storage = storage
+        if not isinstance(storage, RetryingStorage):
+            storage = RetryingStorage(storage, wait=pause)
         self.cache = Cache(cache) if isinstance(cache, str | Path) else cache
         self.cache_choice: Choice | None = None
         store: Store | None = None
@@ -142,7 +158,12 @@ class Loader:
         self.on_bad_image: OnBadImage = on_bad_image
         self.threads = usable_cores() if threads is None else threads
         self.depth = depth
-        self.quarantine = Quarantine(max_bad, records=len(manifest))
+        self.read_timeout_seconds = read_timeout_seconds
+        self.quarantine = Quarantine(
+            max_bad,
+            records=len(manifest),
+            journal=None if bad_images is None else Journal(bad_images),
+        )
         self.meter = Meter()
         self.cursor = Cursor()
         self._stages = Stages(
@@ -159,6 +180,7 @@ class Loader:
             on_bad_image=on_bad_image,
             quarantine=self.quarantine,
             meter=self.meter,
+            read_timeout_seconds=read_timeout_seconds,
         )
         self.members = _class_members(sampler, manifest)
 
@@ -290,7 +312,7 @@ class Loader:
             )
 
     def batch(self, epoch: int, number: int, *, phase: int = 0) -> Batch:
-        """The very batch that `epoch` delivers as its `number`-th, made in the calling thread.
+        """The very batch that `epoch` delivers as its `number`-th; `cursor` does not move.
 
         Args:
             phase: the batch's own `phase`, where a run was resumed with another batch size.
@@ -299,10 +321,8 @@ class Loader:
             IndexError: the epoch has no such batch.
         """
         work = BatchWork(self._stages, self._plan(epoch, number, phase), Recycler(keep=0))
-        tool = Tool(self._stages)
-        for part in range(work.parts):
-            work.make(part, tool)
-        return work.result()
+        with self._stream(iter([work]), delivered=lambda _: None) as batches:
+            return next(batches)
 
     def forever(
         self, epoch: int = 0, start: int = 0, *, weights: bool = False
@@ -324,13 +344,15 @@ class Loader:
         finally:
             stream.stop()
 
-    def _stream(self, works: Iterator[BatchWork]) -> BatchStream:
+    def _stream(
+        self, works: Iterator[BatchWork], delivered: Callable[[Batch], None] | None = None
+    ) -> BatchStream:
         return BatchStream(
             works,
             self._stages,
             threads=self.threads,
             depth=self.depth,
-            delivered=self._move_on,
+            delivered=delivered or self._move_on,
         )
 
     def _plan(self, epoch: int, number: int, phase: int) -> BatchPlan:
@@ -398,6 +420,12 @@ def _check_count(name: str, value: object, or_none: str = "") -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         wanted = "a whole number, at least 1" + (f", or {or_none}" if or_none else "")
         raise ValueError(f"{name} must be {wanted}, got {value!r}")
+
+
+def _check_seconds(name: str, value: float | None) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (is_number and 0 < value < threading.TIMEOUT_MAX):
+        raise ValueError(f"{name} must be a number of seconds above 0, or None, got {value!r}")
 
 
 def _check_place(epoch: int, start: int) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, final, get_args
 
 import numpy as np
@@ -35,6 +35,7 @@ class Stages:
         reencoding: what the pixels of every image go through, kept or not; None: nothing.
         class_weights: float32 (num_classes,), as `weights_by_class` makes them, or None where
             all classes weigh 1.
+        stuck: the records that threads which were given up still wait for.
 
     Raises:
         ValueError: a setting that cannot be.
@@ -53,6 +54,8 @@ class Stages:
     on_bad_image: OnBadImage
     quarantine: Quarantine
     meter: Meter
+    read_timeout_seconds: float | None
+    stuck: set[Hashable] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, get_args(PixelType))

@@ -439,7 +439,7 @@ def test_a_store_that_is_closed_while_images_are_made_reserves_nothing(
         opened = store._open()
     loader.close()
     before = {path: path.stat().st_size for path in segments(tmp_path / "cache")}
-    sources = [opened._sources.source(0, position) for position in range(COUNT)]
+    sources = [opened._sources.source(0, position, lambda _: None) for position in range(COUNT)]
     pixels = np.zeros(SIZE * SIZE * 3, np.uint8)
     opened.keep(sources, [pixels] * COUNT, [0] * COUNT)
     assert before == {path: path.stat().st_size for path in segments(tmp_path / "cache")}

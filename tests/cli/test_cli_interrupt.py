@@ -46,7 +46,7 @@ def test_ctrl_c_in_train_ends_with_130_and_keeps_the_last_whole_epoch(infeed, le
     no_process_is_left(process)
     out = infeed.folder / "out"
     left = {path.name for path in out.iterdir()}
-    assert left == {*RUN_FILES, "backup"} - {"run.json"}
+    assert left == {*RUN_FILES, "backup", "bad_images.jsonl"} - {"run.json"}
     assert len(json.loads((out / "class_names.json").read_text("utf-8"))) == 6
     with pytest.raises(FileExistsError):
         make_run_folder(out)

@@ -91,7 +91,7 @@ def test_the_run_folder_holds_the_files_of_a_run_and_no_others(runs):
     infeed, _ = runs
     for out in ("运行/manifest", "运行/folder"):
         assert sorted(path.name for path in (infeed.folder / out).iterdir()) == sorted(
-            [*RUN_FILES, "backup"]
+            [*RUN_FILES, "backup", "bad_images.jsonl", "val_bad_images.jsonl"]
         )
     assert [path.name for path in infeed.folder.iterdir()] == ["运行"]
 
@@ -104,7 +104,7 @@ def test_words_for_people_tell_what_was_done_and_where_it_is(infeed, leaves):
     assert done.returncode == 0, done.stderr
     assert "Trained 1 epoch, 40 images in " in done.stdout
     assert "At the end: loss nan." in done.stdout
-    assert "Bad images: 1, replaced" in done.stdout
+    assert "Bad images: 1 (1 truncated), replaced" in done.stdout
     assert done.stdout.endswith("Model, class names, recipe and log are in run-1\n")
     assert "NaN" not in (infeed.folder / "run-1" / "run.json").read_text("utf-8")
 
@@ -157,6 +157,27 @@ def test_images_that_are_all_missing_end_with_3(infeed, leaves):
     done = infeed("train", leaves.train_manifest, "--images", ".", *infeed.tiny, "--out", "run")
     refused(done, 3, "bad images, and max_bad allows 2")
     assert not list(infeed.folder.glob("**/partial-*"))
+    # The list of them is all that is left, and is no obstacle to another try.
+    assert [path.name for path in (infeed.folder / "run").iterdir()] == ["bad_images.jsonl"]
+    journal = infeed.folder / "run" / "bad_images.jsonl"
+    listed = map(json.loads, journal.read_text("utf-8").splitlines())
+    assert {line["reason"] for line in listed} == {"missing"}
+    assert f"All of them are listed in {journal}." in done.stderr
+    again = infeed(
+        *("train", leaves.train_manifest, "--images", leaves.train_images),
+        *(*infeed.tiny, "--epochs", "1", "--out", "run"),
+    )
+    assert again.returncode == 0, again.stderr
+
+
+def test_bad_images_are_listed_in_the_folder_of_the_run_and_summed_up(runs, leaves):
+    infeed, (done, _) = runs
+    result = json.loads(done.stdout)
+    assert result["bad_reasons"] == {"truncated": 2}
+    for name in ("bad_images.jsonl", "val_bad_images.jsonl"):
+        (line,) = (infeed.folder / result["out"] / name).read_text("utf-8").splitlines()
+        assert json.loads(line)["reason"] == "truncated"
+        assert json.loads(line)["uri"].endswith(leaves.truncated)
 
 
 @pytest.mark.skipif(find_spec("tensorflow") is not None, reason="TensorFlow is installed here")

@@ -24,6 +24,7 @@ from infeed import (
     MemoryStorage,
     Recipe,
     Sampler,
+    Shard,
     StorageError,
     TooManyBadImagesError,
 )
@@ -291,6 +292,24 @@ def test_a_masked_image_is_black_and_weighs_nothing(make_loader: MakeLoader) -> 
     assert not batch.images[2].any()
     assert batch.labels is not None
     assert batch.labels.tolist() == [p % 3 for p in range(8, 16)]
+
+
+@pytest.mark.parametrize("on_bad_image", ["replace", "mask"])
+def test_bad_images_change_no_shape_and_no_count_on_any_shard(
+    make_loader: MakeLoader, on_bad_image: str
+) -> None:
+    bad: dict[int, bytes | None] = dict.fromkeys(range(0, 53, 2), b"no picture")
+    for index in range(3):
+        sampler = Sampler(seed=3, batch_size=4, shard=Shard(index, 3), remainder="drop")
+        loader = make_loader(sampler, bad=bad, on_bad_image=on_bad_image, max_bad=1.0)
+        plain = make_loader(sampler)
+        with loader.epoch(1) as batches, plain.epoch(1) as expected:
+            for batch, other in zip(batches, expected, strict=True):
+                assert batch.images.shape == other.images.shape
+                np.testing.assert_array_equal(batch.positions, other.positions)
+                good = ~np.isin(batch.positions, list(bad))
+                np.testing.assert_array_equal(batch.images[good], other.images[good])
+                np.testing.assert_array_equal(batch.failed, ~good & (on_bad_image == "mask"))
 
 
 def test_raise_stops_at_the_bad_image_and_says_where_it_is(make_loader: MakeLoader) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 
@@ -21,6 +22,7 @@ from infeed.stream import (
     aligned_empty,
     replacements,
 )
+from infeed.stream.quarantine import HOPELESS
 
 
 @given(st.lists(st.integers(0, 9), max_size=4), st.sampled_from(["uint8", "float32", "int64"]))
@@ -183,6 +185,68 @@ def test_bad_images_are_named_in_the_log_until_there_are_many(
     assert "bad image (missing): record 0: no such file" in caplog.text
     assert len(caplog.records) == 21
     assert quarantine.count() == 500
+
+
+def test_where_nothing_is_good_the_run_ends_whatever_share_is_allowed() -> None:
+    quarantine = Quarantine(0.9, records=100_000)
+    for position in range(HOPELESS - 1):
+        quarantine.add(bad(position))
+    with pytest.raises(TooManyBadImagesError, match="64 bad images, and not a single good one"):
+        quarantine.add(bad(HOPELESS))
+
+
+def test_one_good_image_is_enough_to_go_on_as_far_as_the_share_allows() -> None:
+    quarantine = Quarantine(0.9, records=1000)
+    quarantine.add_good()
+    for position in range(900):
+        quarantine.add(bad(position))
+    with pytest.raises(TooManyBadImagesError, match="901 bad images, and max_bad allows 900"):
+        quarantine.add(bad(900))
+
+
+def test_whoever_bears_all_bears_all() -> None:
+    quarantine = Quarantine(1.0, records=200)
+    for position in range(200):
+        quarantine.add(bad(position))
+    assert quarantine.count() == 200
+
+
+def test_reasons_and_positions_are_known_of_all_not_only_of_the_examples() -> None:
+    quarantine = Quarantine(5000, records=5000)
+    quarantine.add_good()
+    for position in range(3000):
+        quarantine.add(bad(position, "missing" if position % 3 else "corrupt"))
+    assert len(quarantine.bad) == 1000
+    assert quarantine.reasons == {"missing": 2000, "corrupt": 1000}
+    assert quarantine.positions.tolist() == list(range(3000))
+
+
+def test_what_was_met_is_known_to_a_run_that_goes_on() -> None:
+    quarantine = Quarantine(5000, records=5000)
+    quarantine.add_good()
+    for position in range(1500):
+        quarantine.add(bad(position, "missing" if position % 3 else "corrupt"))
+    quarantine.add_recovered(bad(4000, "recovered"))
+    again = Quarantine(5000, records=5000)
+    again.load_state_dict(json.loads(json.dumps(quarantine.state_dict())))
+    assert again.reasons == quarantine.reasons
+    assert again.positions.tolist() == quarantine.positions.tolist()
+    assert again.bad == quarantine.bad
+    assert again.count_recovered() == 1
+
+
+def test_a_summary_is_logged_when_there_is_something_new(caplog: pytest.LogCaptureFixture) -> None:
+    quarantine = Quarantine(10, records=100)
+    quarantine.add_good()
+    with caplog.at_level(logging.WARNING):
+        quarantine.tell()
+        quarantine.add(bad(1))
+        quarantine.add(bad(2, "truncated"))
+        quarantine.tell()
+        quarantine.tell()
+    assert [r.message for r in caplog.records if "so far" in r.message] == [
+        "2 bad images so far: 1 missing, 1 truncated"
+    ]
 
 
 def manifest(labels: list[int]) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,12 @@ from infeed.cache.reading import CutOffError, read_images
 from infeed.cache.segment import erase
 from infeed.cache.segments import Segments
 from infeed.cache.settings import Cache
-from infeed.cache.sources import Source, Sources
+from infeed.cache.sources import Read, Source, Sources
 from infeed.manifest import Manifest
 from infeed.read import Storage
 from infeed.sample import Recipe, Scratch
+
+_CLOSING_SECONDS: Final = 1.0
 
 
 class _Image(NamedTuple):
@@ -100,16 +102,20 @@ class OpenStore:
         return self._sources.known
 
     def load(
-        self, positions: Sequence[int], rows: npt.NDArray[np.uint8], scratch: Scratch
+        self,
+        positions: Sequence[int],
+        rows: npt.NDArray[np.uint8],
+        scratch: Scratch,
+        read: Read,
     ) -> list[Source]:
         """As `Store.load`."""
-        entries, missing = self._sources.find(positions, self._find)
+        entries, missing = self._sources.find(positions, self._find, read)
         if missing and self._glance():
-            entries, missing = self._sources.find(positions, self._find)
+            entries, missing = self._sources.find(positions, self._find, read)
         indexes = np.flatnonzero(entries >= 0)
         if len(indexes):
             for index in self._read(entries[indexes], indexes, rows, scratch):
-                missing.append(self._sources.source(index, positions[index]))
+                missing.append(self._sources.source(index, positions[index], read))
         self._counter.add(hits=len(positions) - len(missing), misses=len(missing))
         return missing
 
@@ -142,12 +148,18 @@ class OpenStore:
         self._counter.add(stored=stored, stored_by_others=by_others, not_stored=not_stored)
 
     def close(self) -> None:
-        """Closes the files. Whoever still uses the store gets no more images from it."""
-        with self._lock:
-            self._is_closed = True
-            self._is_refused = True
-            self._filling.close()
-            self._segments.close()
+        """Closes the files. Whoever still uses the store gets no more images from it.
+
+        They stay open where a thread is inside a call that does not come back.
+        """
+        self._is_closed = True
+        self._is_refused = True
+        if self._lock.acquire(timeout=_CLOSING_SECONDS):
+            try:
+                self._filling.close()
+                self._segments.close()
+            finally:
+                self._lock.release()
 
     def abandon(self) -> None:
         """Closes the files in a forked process, without touching what is the parent's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,9 @@ from infeed.cache.settings import Identity
 from infeed.errors import StorageError
 from infeed.manifest import Manifest
 from infeed.read import Stamp, StampedStorage, Storage
+
+Read = Callable[[int], bytes | None]
+"""The bytes of a record; None where reading it again will say what is wrong."""
 
 _FAR: Final = 2**63  # in the year 2262 and 292 years before 1970: beyond what 64 bits hold
 
@@ -56,7 +58,6 @@ class Sources:
 
     def __init__(self, manifest: Manifest, storage: Storage, identity: Identity) -> None:
         self._manifest = manifest
-        self._storage = storage
         self._lock = threading.Lock()
         is_stamped = identity == "stat" and isinstance(storage, StampedStorage)
         self._stamped = storage if is_stamped and isinstance(storage, StampedStorage) else None
@@ -67,19 +68,20 @@ class Sources:
         self.known = 0
 
     def find(
-        self, positions: Sequence[int], find: Callable[[bytes], int]
+        self, positions: Sequence[int], find: Callable[[bytes], int], read: Read
     ) -> tuple[npt.NDArray[np.int64], list[Source]]:
         """int64 (records,), the number of each record's entry, -1 where there is none; sources.
 
         Args:
             positions: records.
             find: the number of the entry with a key, or -1.
+            read: where images are known by their content: its bytes, or None.
 
         Returns:
             The numbers, and the sources of the records without an entry.
         """
         if self._stamped is None:
-            return self._find_by_content(positions, find)
+            return self._find_by_content(positions, find, read)
         records = np.array(positions)
         uris = self._manifest.uris(records)
         now_ns = time.time_ns()
@@ -146,10 +148,10 @@ class Sources:
             self._sizes[records], self._times[records] = sizes, times
             self._entries[records] = entries
 
-    def source(self, index: int, position: int) -> Source:
+    def source(self, index: int, position: int, read: Read) -> Source:
         """The source of a record whose entry was not right; the entry is forgotten."""
-        uri = self._manifest.uri(position)
         if self._stamped is not None:
+            uri = self._manifest.uri(position)
             with self._lock:
                 self.known -= int(self._entries[position] >= 0)
                 self._entries[position] = -1
@@ -158,7 +160,7 @@ class Sources:
             is_kept = stamp is not None and not is_fresh(stamp, now_ns)
             key = self._key_of(uri, stamp) if stamp is not None and is_kept else None
             return Source(index, position, stamp, key=key)
-        data = self._read(uri)
+        data = read(position)
         key = None if data is None else key_of_content(data)
         return Source(index, position, data=data, key=key)
 
@@ -177,19 +179,13 @@ class Sources:
         except StorageError:
             return None
 
-    def _read(self, uri: str) -> bytes | None:
-        """Its bytes; None where reading it again will say what is wrong."""
-        with contextlib.suppress(StorageError):
-            return self._storage.read(uri)
-        return None
-
     def _find_by_content(
-        self, positions: Sequence[int], find: Callable[[bytes], int]
+        self, positions: Sequence[int], find: Callable[[bytes], int], read: Read
     ) -> tuple[npt.NDArray[np.int64], list[Source]]:
         numbers, missing = [], []
         for index, position in enumerate(positions):
             number, key = -1, None
-            data = self._read(self._manifest.uri(position))
+            data = read(position)
             if data is not None:
                 key = key_of_content(data)
                 number = find(key)

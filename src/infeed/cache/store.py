@@ -18,8 +18,9 @@ from infeed.cache.folder import StoreName
 from infeed.cache.open_store import OpenStore
 from infeed.cache.sets import Use
 from infeed.cache.settings import Cache, Encoding
-from infeed.cache.sources import Source
+from infeed.cache.sources import Read, Source
 from infeed.cache.space import free_memory
+from infeed.errors import StorageError
 from infeed.manifest import Manifest
 from infeed.printable import printable
 from infeed.read import Storage
@@ -96,7 +97,11 @@ class Store:
         return opened is not None and 10 * opened.known >= 9 * len(self._manifest)
 
     def load(
-        self, positions: Sequence[int], rows: npt.NDArray[np.uint8], scratch: Scratch
+        self,
+        positions: Sequence[int],
+        rows: npt.NDArray[np.uint8],
+        scratch: Scratch,
+        read: Read | None = None,
     ) -> list[Source]:
         """Fills the rows of the records that it has; gives the sources that it has not.
 
@@ -105,8 +110,10 @@ class Store:
             rows: uint8 (records, height, width, channels), C-contiguous. A row whose record is
                 missing is undefined.
             scratch: of the calling thread.
+            read: the bytes of a record, for images that are known by their content; None where
+                they cannot be had. By default the storage is asked.
         """
-        return self._open().load(positions, rows, scratch)
+        return self._open().load(positions, rows, scratch, read or self._read)
 
     def keep(
         self,
@@ -134,6 +141,12 @@ class Store:
                 self._closer = None
         if opened is not None and use is not None:
             _close(opened, use, self._process)
+
+    def _read(self, position: int) -> bytes | None:
+        try:
+            return self._storage.read(self._manifest.uri(position))
+        except StorageError:
+            return None
 
     def _open(self) -> OpenStore:
         opened = self._opened

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from infeed.cli.bad_images import bad_image_options, bad_images_option, budget
 from infeed.cli.cache_options import cache_fields, cache_options, chosen_cache, in_words
 from infeed.cli.image_set import open_images
 from infeed.cli.output import Output, output_options
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 @click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--image-column", help="Column of image names [found by itself].")
 @click.option("--duplicates", type=click.Choice(["raise", "keep", "drop"]), default="keep")
+@bad_image_options
+@bad_images_option
 @cache_options
 @output_options
 def bench(
@@ -49,6 +52,9 @@ def bench(
     cache: Path | None,
     cache_limit: str | None,
     cache_encoding: Any,
+    max_bad: str,
+    read_timeout_seconds: float,
+    bad_images: Path | None,
     as_json: bool,
     quiet: bool,
     debug: bool,
@@ -66,6 +72,7 @@ def bench(
 
     output = Output(as_json=as_json, quiet=quiet)
     kept = chosen_cache(cache, cache_limit, cache_encoding)
+    bearable = budget(max_bad)
     table, storage = open_images(
         manifest, images, image_column=image_column, duplicates=duplicates, outside=outside
     )
@@ -76,6 +83,9 @@ def bench(
         storage=storage,
         cache=kept,
         dtype=dtype,
+        max_bad=bearable,
+        bad_images=bad_images,
+        read_timeout_seconds=read_timeout_seconds,
         threads=threads,
     )
     output.say(f"{len(table):,} images, {size}x{size}, {loader.threads} threads{in_words(loader)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from infeed.cli import cache_words as words
-from infeed.cli.budget import budget, max_bad_option
+from infeed.cli.bad_images import bad_image_options, bad_images_option, budget
 from infeed.cli.cache_options import CacheFolder, cache_limits, chosen_cache
 from infeed.cli.exits import DATA_PROBLEM, FAILED
 from infeed.cli.image_set import open_images
@@ -55,7 +55,8 @@ def cache() -> None:
 @click.option("--image-column", help="Column of image names [found by itself].")
 @click.option("--duplicates", type=click.Choice(["raise", "keep", "drop"]), default="keep")
 @click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
-@max_bad_option
+@bad_image_options
+@bad_images_option
 @output_options
 def fill(
     manifest: Path,
@@ -71,6 +72,8 @@ def fill(
     duplicates: Any,
     outside: bool,
     max_bad: str,
+    read_timeout_seconds: float,
+    bad_images: Path | None,
     as_json: bool,
     quiet: bool,
     debug: bool,
@@ -100,6 +103,8 @@ def fill(
         cache=kept,
         on_bad_image="mask",
         max_bad=bearable,
+        bad_images=bad_images,
+        read_timeout_seconds=read_timeout_seconds,
         threads=threads,
     )
     assert loader.cache is not None

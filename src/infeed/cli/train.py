@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infeed.cli.budget import budget, max_bad_option
+from infeed.cli.bad_images import READ_TIMEOUT_SECONDS, bad_image_options, budget
 from infeed.cli.cache_options import cache_options, chosen_cache, in_words
 from infeed.cli.output import Output, count, duration, output_options
 from infeed.cli.progress import ProgressLine
@@ -76,7 +76,7 @@ _ABOUT_A_RUN = ("infeed", "keras", "backend", "sampler", "bad", "metrics")
     show_default=True,
     help="Rows that name the same image.",
 )
-@max_bad_option
+@bad_image_options
 @click.option("--check-images", is_flag=True, help="Look first whether every image is there.")
 @click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads [one for each core].")
@@ -120,6 +120,7 @@ def run_training(
     seed: int,
     learning_rate: float,
     max_bad: str,
+    read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
     images: Path | None = None,
     val_images: Path | None = None,
     runs: Path = Path(),
@@ -161,6 +162,7 @@ def run_training(
         "batch_size": batch,
         "seed": seed,
         "max_bad": budget(max_bad),
+        "read_timeout_seconds": read_timeout_seconds,
         "verbose": False,
         "cache": chosen_cache(
             cache, cache_limit, _encoding_of(out if resume and cache else None, cache_encoding)
@@ -330,7 +332,14 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
             f"{cache.stored:,} were stored."
         )
     if summary.bad_images:
-        lines.append(f"Bad images: {summary.bad_images}, replaced (masked in validation):")
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in summary.bad_reasons.items())
+        lines.append(
+            f"Bad images: {summary.bad_images:,} ({reasons}), replaced (masked in validation):"
+        )
         lines += [f"  {printable(bad.message)}" for bad in summary.bad[:5]]
+        if summary.bad_images > len(summary.bad[:5]):
+            lines.append(f"  ... all of them in {out / '*bad_images.jsonl'}")
+    if summary.recovered_images:
+        lines.append(f"Read in spite of a fault: {count(summary.recovered_images, 'image')}")
     lines.append(f"Model, class names, recipe and log are in {out}")
     return "\n".join(lines)

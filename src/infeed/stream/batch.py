@@ -48,6 +48,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @property
+    def failed(self) -> np.ndarray:
+        """bool (rows,), True for a row that shows nothing because its image is bad."""
+        failed: np.ndarray = self.sources < 0
+        return failed
+
     def as_tuple(self, *, weights: bool = False) -> tuple[np.ndarray, ...]:
         """What Keras takes: (images, labels), or (images, labels, weights), or (images,)."""
         if self.labels is None:

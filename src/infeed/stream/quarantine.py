@@ -10,13 +10,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from infeed.errors import TooManyBadImagesError
+from infeed.printable import printable
+from infeed.stream.journal import Journal
 
 logger = logging.getLogger(__name__)
 
 # A run over a broken disk must not fill memory or terminal with names.
 KEPT_EXAMPLES = 1000
 LOGGED_EXAMPLES = 20
+
+HOPELESS = 64
+"""So many bad images and not one good one: it is the wrong folder, whatever share is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +50,14 @@ class Quarantine:
     Args:
         max_bad: how many different bad records a run may have: a count, or a share of
             `records` as a float between 0 and 1.
-        records: rows of the manifest.
+        records: rows of the manifest. A share is one of all of them, so that a few bad images
+            among the first do not stop a run that would stay below it.
+        journal: gets each bad and each recovered image; None: nothing does.
     """
 
-    def __init__(self, max_bad: int | float, *, records: int) -> None:
+    def __init__(
+        self, max_bad: int | float, *, records: int, journal: Journal | None = None
+    ) -> None:
         share = isinstance(max_bad, float)
         is_number = isinstance(max_bad, int | float) and not isinstance(max_bad, bool)
         if not is_number or max_bad < 0 or (share and not max_bad <= 1):
@@ -54,10 +66,15 @@ class Quarantine:
                 f"or a share from 0.0 to 1.0 (a float), got {max_bad!r}"
             )
         self.budget = math.ceil(max_bad * records) if share else int(max_bad)
+        self.journal = journal
+        self._bears_all = self.budget >= records
         self._lock = threading.Lock()
         self._bad: dict[int, BadImage] = {}
         self._recovered: dict[int, BadImage] = {}
-        self._positions: set[int] = set()
+        self._reasons: dict[int, str] = {}  # of all, by position
+        self._recovered_positions: set[int] = set()
+        self._told = 0
+        self._has_good = False
 
     @property
     def bad(self) -> tuple[BadImage, ...]:
@@ -67,14 +84,31 @@ class Quarantine:
 
     @property
     def recovered(self) -> tuple[BadImage, ...]:
-        """Images whose file is faulty but whose pixels were had, by position."""
+        """Images whose file is faulty but whose pixels were had, by position; as many at most."""
         with self._lock:
             return tuple(self._recovered[p] for p in sorted(self._recovered))
+
+    @property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """int64 (count,), the records that were bad so far, in order: all of them."""
+        with self._lock:
+            return np.array(sorted(self._reasons), np.int64)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many records were bad so far for each reason, the most frequent first."""
+        with self._lock:
+            return dict(Counter(self._reasons.values()).most_common())
 
     def count(self) -> int:
         """How many different records were bad so far."""
         with self._lock:
-            return len(self._positions)
+            return len(self._reasons)
+
+    def count_recovered(self) -> int:
+        """How many different records were recovered so far."""
+        with self._lock:
+            return len(self._recovered_positions)
 
     def add(self, image: BadImage) -> None:
         """Names a bad image.
@@ -83,14 +117,20 @@ class Quarantine:
             TooManyBadImagesError: there are more than the budget allows.
         """
         with self._lock:
-            is_new = image.position not in self._positions
-            self._positions.add(image.position)
-            count = len(self._positions)
+            is_new = image.position not in self._reasons
+            self._reasons.setdefault(image.position, image.reason)
+            count = len(self._reasons)
             if is_new and count <= KEPT_EXAMPLES:
                 self._bad[image.position] = image
         if is_new:
             self._log(image, count)
+            if self.journal is not None:
+                self.journal.add(image)
         self.check()
+
+    def add_good(self) -> None:
+        """Notes that there are good images, too."""
+        self._has_good = True
 
     def check(self) -> None:
         """Says again, whoever asks, that there are too many: the first time may go unheard.
@@ -98,9 +138,11 @@ class Quarantine:
         A batch that was made ahead and thrown away takes its error with it.
 
         Raises:
-            TooManyBadImagesError: the budget is used up.
+            TooManyBadImagesError: the budget is used up, or nothing is good.
         """
-        if self.count() > self.budget:
+        count = self.count()
+        is_hopeless = count >= HOPELESS and not self._has_good and not self._bears_all
+        if count > self.budget or is_hopeless:
             raise TooManyBadImagesError(self.summary())
 
     def _log(self, image: BadImage, count: int) -> None:
@@ -111,24 +153,50 @@ class Quarantine:
 
     def add_recovered(self, image: BadImage) -> None:
         """Records an image that only a lenient decoder could read."""
+        self.add_good()
         with self._lock:
-            if len(self._recovered) < KEPT_EXAMPLES:
-                self._recovered.setdefault(image.position, image)
+            is_new = image.position not in self._recovered_positions
+            self._recovered_positions.add(image.position)
+            if is_new and len(self._recovered) < KEPT_EXAMPLES:
+                self._recovered[image.position] = image
+        if is_new and self.journal is not None:
+            self.journal.add(image)
+
+    def tell(self) -> None:
+        """Logs one line that sums up, if there are bad images that no such line has told of."""
+        with self._lock:
+            count = len(self._reasons)
+            if count == self._told:
+                return
+            self._told = count
+            recovered = len(self._recovered_positions)
+        also = f"; {recovered} more were read in spite of a fault" if recovered else ""
+        where = (
+            ""
+            if self.journal is None
+            else f". They are listed in {printable(str(self.journal.path))}"
+        )
+        logger.warning("%s so far: %s%s%s", _images(count), self._by_reason(), also, where)
 
     def state_dict(self) -> dict[str, Any]:
         """What was met so far, as JSON values, for a run that goes on in another process."""
         with self._lock:
+            positions = sorted(self._reasons)
             return {
-                "positions": sorted(self._positions),
+                "positions": positions,
+                "reasons": [self._reasons[position] for position in positions],
                 "bad": [asdict(image) for image in self._bad.values()],
+                "recovered_positions": sorted(self._recovered_positions),
                 "recovered": [asdict(image) for image in self._recovered.values()],
             }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Counts what `state_dict` told of as met, too; logs nothing, and raises nothing."""
         with self._lock:
-            self._positions.update(state["positions"])
+            self._reasons |= dict(zip(state["positions"], state["reasons"], strict=True))
+            self._told = len(self._reasons)
             self._bad |= {image["position"]: BadImage(**image) for image in state["bad"]}
+            self._recovered_positions.update(state["recovered_positions"])
             self._recovered |= {
                 image["position"]: BadImage(**image) for image in state["recovered"]
             }
@@ -136,13 +204,21 @@ class Quarantine:
     def summary(self) -> str:
         """The count, the reasons and five examples, as one text of several lines."""
         with self._lock:
-            count = len(self._positions)
+            count = len(self._reasons)
             examples = [self._bad[p] for p in sorted(self._bad)][:5]
-            reasons = Counter(image.reason for image in self._bad.values())
-        lines = [
-            f"{count} bad image{'s' * (count != 1)}, and max_bad allows {self.budget}: "
-            + ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
-        ]
-        lines += [f"  {image.message}" for image in examples]
+        if count > self.budget:
+            line = f"{_images(count)}, and max_bad allows {self.budget}: {self._by_reason()}"
+        else:
+            line = f"{_images(count)}, and not a single good one: {self._by_reason()}"
+        lines = [line, *(f"  {image.message}" for image in examples)]
+        if self.journal is not None:
+            lines.append(f"All of them are listed in {printable(str(self.journal.path))}.")
         lines.append("Mend or remove them, or pass a larger max_bad.")
         return "\n".join(lines)
+
+    def _by_reason(self) -> str:
+        return ", ".join(f"{number} {reason}" for reason, number in self.reasons.items())
+
+
+def _images(count: int) -> str:
+    return f"{count} bad image{'s' * (count != 1)}"

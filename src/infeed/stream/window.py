@@ -11,12 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from infeed.errors import LoaderClosedError
+from infeed.errors import LoaderClosedError, StalledError
 from infeed.stream.meter import Meter
+from infeed.stream.watch import GivenUp, Watch
 
 # A thread that found nothing to do for this long ends; the next request starts another.
 # Long enough to outlive a training step, short enough that nothing lingers after `fit`.
 IDLE_SECONDS = 1.0
+
+# `close` waits so long for a thread that waits for something outside, and then leaves it to itself.
+CLOSING_SECONDS = 1.0
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -32,7 +36,10 @@ class Work(Protocol[Tool_contra, T_co]):
         """How many parts there are, 0 included."""
 
     def make(self, part: int, tool: Tool_contra, /) -> None:
-        """Makes one part. Called once for each part, from any thread."""
+        """Makes one part. Called from any thread, once for each part.
+
+        Called again for a part whose thread was given up while it waited: see `Watch`.
+        """
 
     def result(self) -> T_co:
         """The whole. Called once, by the reader, after all parts were made."""
@@ -54,6 +61,10 @@ class Window(Generic[Tool, T]):
         threads: how many threads at most, from 1.
         depth: how many works may be under way or ready at once, from 1.
         meter: where the reader's waiting is counted.
+        watch_of: the watch of a thread's tool; None where threads never wait for anything outside.
+        timeout_seconds: how long such a wait may last before the thread is given up and its part
+            is made by another one, or, where the work cannot do without, `next` raises; None: for
+            ever. Looked at while the reader waits.
         name: a word in the names of the threads, `infeed-<name>-<number>`.
     """
 
@@ -65,11 +76,21 @@ class Window(Generic[Tool, T]):
         threads: int,
         depth: int,
         meter: Meter,
+        watch_of: Callable[[Tool], Watch] | None = None,
+        timeout_seconds: float | None = None,
         name: str = "window",
     ) -> None:
         if threads < 1 or depth < 1:
             raise ValueError(f"threads and depth must be at least 1, got {threads} and {depth}")
-        self._crew = _Crew(schedule, make_tool, threads=threads, depth=depth, name=name)
+        self._crew = _Crew(
+            schedule,
+            make_tool,
+            threads=threads,
+            depth=depth,
+            watch_of=watch_of,
+            timeout_seconds=timeout_seconds,
+            name=name,
+        )
         self._meter = meter
         self._delivered = 0
         # The collector must not wait: it may run in a thread that holds a lock which the
@@ -87,7 +108,8 @@ class Window(Generic[Tool, T]):
         Raises:
             StopIteration: the schedule is exhausted.
             LoaderClosedError: the window was closed.
-            BaseException: whatever a part of this work raised, with its own traceback. The
+            StalledError: a thread has waited too long for what the work cannot do without.
+            Exception: whatever a part of this work raised, with its own traceback. The
                 window is closed then.
         """
         begin = time.perf_counter()
@@ -114,6 +136,7 @@ class Window(Generic[Tool, T]):
     def close(self) -> None:
         """Ends the threads and waits for them: at most for the part that each has in hand.
 
+        A thread that waits for something outside is given up after `CLOSING_SECONDS`.
         May be called at any time, from any thread, and more than once.
         """
         self._crew.close()
@@ -126,12 +149,33 @@ class _Entry(Generic[Tool, T]):
         self.work = work
         self.parts = work.parts
         self.claimed = 0
+        self.again: list[int] = []  # parts whose threads were given up
         self.made = 0
         self.error: BaseException | None = None
 
     @property
     def is_done(self) -> bool:
         return self.error is not None or self.made == self.parts
+
+    @property
+    def has_part(self) -> bool:
+        """Whether there is a part to take."""
+        return self.error is None and (bool(self.again) or self.claimed < self.parts)
+
+    def take_part(self) -> int:
+        if self.again:
+            return self.again.pop()
+        self.claimed += 1
+        return self.claimed - 1
+
+
+class _Hand(Generic[Tool, T]):
+    """What a thread has in hand."""
+
+    def __init__(self, entry: _Entry[Tool, T], part: int, watch: Watch | None) -> None:
+        self.entry = entry
+        self.part = part
+        self.watch = watch
 
 
 class _Crew(Generic[Tool, T]):
@@ -144,10 +188,14 @@ class _Crew(Generic[Tool, T]):
         *,
         threads: int,
         depth: int,
+        watch_of: Callable[[Tool], Watch] | None,
+        timeout_seconds: float | None,
         name: str,
     ) -> None:
         self._process = os.getpid()
         self._make_tool = make_tool
+        self._watch_of = watch_of
+        self._timeout = timeout_seconds
         self._limit = threads
         self._depth = depth
         self._name = name
@@ -157,7 +205,8 @@ class _Crew(Generic[Tool, T]):
         self._ready = threading.Condition(self._lock)  # the reader waits here
         self._schedule = schedule
         self._window: deque[_Entry[Tool, T]] = deque()
-        self._threads: list[threading.Thread] = []  # started and not joined
+        self._threads: list[threading.Thread] = []  # started, not joined and not given up
+        self._hands: dict[threading.Thread, _Hand[Tool, T]] = {}
         self._alive = 0  # of these, the ones that have not come to their end
         self._working = 0  # of these, the ones that will still claim a part
         self._started = 0
@@ -190,7 +239,7 @@ class _Crew(Generic[Tool, T]):
                     break
                 if not self._window and self._exhausted:
                     raise StopIteration
-                self._ready.wait()
+                self._ready.wait(self._give_up_overdue())
             entry = self._window.popleft()
             self._room.notify_all()
             self.start()
@@ -217,9 +266,66 @@ class _Crew(Generic[Tool, T]):
             return
         with self._lock:
             threads, self._threads = self._threads, []
+        end = time.monotonic() + CLOSING_SECONDS
         for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join()
+            if thread is threading.current_thread():
+                continue
+            while thread.is_alive() and not self._is_left(thread, end):
+                thread.join(max(0.01, end - time.monotonic()))
+
+    def _is_left(self, thread: threading.Thread, end: float) -> bool:
+        """Gives a thread up that waits for something outside when it is time to close."""
+        with self._lock:
+            hand = self._hands.get(thread)
+            if time.monotonic() < end or hand is None or hand.watch is None:
+                return False
+            wait = hand.watch.wait
+            if wait is None or not hand.watch.give_up(wait):
+                return False
+            self._part_with(thread)
+            return True
+
+    def _give_up_overdue(self) -> float | None:
+        """Gives threads up that have waited too long; seconds until the next look, None: never.
+
+        Raises:
+            StalledError: one waits for what its work cannot do without.
+        """
+        if self._timeout is None or self._watch_of is None:
+            return None
+        now = time.monotonic()
+        next_look = self._timeout
+        for thread, hand in list(self._hands.items()):
+            wait = None if hand.watch is None else hand.watch.wait
+            if hand.watch is None or wait is None:
+                continue
+            left = wait.since + self._timeout - now
+            if left > 0:
+                next_look = min(next_look, left)
+            elif hand.watch.give_up(wait):
+                self._part_with(thread)
+                if not wait.is_optional:
+                    raise StalledError(
+                        f"{wait.what} has not answered for {self._timeout:g} seconds "
+                        "(read_timeout_seconds). Is the disk or the network that it is on alive?"
+                    )
+                hand.entry.again.append(hand.part)
+                self._room.notify_all()
+                self.start()
+        return max(next_look, 0.01)
+
+    def _part_with(self, thread: threading.Thread) -> None:
+        """Counts a thread out that was given up; it ends by itself if it ever comes back."""
+        del self._hands[thread]
+        if thread in self._threads:
+            self._threads.remove(thread)
+        self._working -= 1
+        self._count_out()
+
+    def _count_out(self) -> None:
+        self._alive -= 1
+        if not self._alive:
+            atexit.unregister(self.close)
 
     def _start_thread(self) -> None:
         name = f"infeed-{self._name}-{self._started}"
@@ -237,7 +343,7 @@ class _Crew(Generic[Tool, T]):
 
     def _has_work(self) -> bool:
         """Whether a new thread would find something to do."""
-        if any(entry.claimed < entry.parts and entry.error is None for entry in self._window):
+        if any(entry.has_part for entry in self._window):
             return True
         return not self._exhausted and len(self._window) < self._depth
 
@@ -245,35 +351,45 @@ class _Crew(Generic[Tool, T]):
         """The life of a thread."""
         try:
             self._make_parts()
+        except GivenUp:
+            return  # counted out already
         except BaseException as error:  # noqa: BLE001 - it is raised in the reader
             self._fail(error)
-        finally:
-            with self._lock:
-                self._alive -= 1
-                if not self._alive:
-                    atexit.unregister(self.close)
+        with self._lock:
+            self._hands.pop(threading.current_thread(), None)
+            self._count_out()
 
     def _make_parts(self) -> None:
         tool = self._make_tool()
-        while (task := self._claim()) is not None:
-            entry, part = task
+        watch = None if self._watch_of is None else self._watch_of(tool)
+        if watch is not None:
+            watch.watch_this_thread()
+        while (hand := self._claim(watch)) is not None:
             error: BaseException | None = None
             try:
-                entry.work.make(part, tool)
-            except BaseException as caught:  # noqa: BLE001 - it is raised in the reader
+                hand.entry.work.make(hand.part, tool)
+            except GivenUp:
+                raise
+            except Exception as caught:  # noqa: BLE001 - it is raised in the reader
                 error = caught
-            self._report(entry, error)
+            except BaseException as caught:  # noqa: BLE001 - likewise
+                # `sys.exit` in a thread would end the reader's program without a word.
+                error = RuntimeError(f"{caught!r} was raised in a thread that makes batches")
+                error.__cause__ = caught
+            self._report(hand.entry, error)
             # Or this frame would keep the last batch alive while the thread waits.
-            del task, entry, error
+            del hand, error
 
-    def _claim(self) -> tuple[_Entry[Tool, T], int] | None:
+    def _claim(self, watch: Watch | None) -> _Hand[Tool, T] | None:
         """The next part to make, or None when this thread should end."""
+        thread = threading.current_thread()
         with self._lock:
+            self._hands.pop(thread, None)
             while not self._closed:
                 for entry in self._window:
-                    if entry.claimed < entry.parts and entry.error is None:
-                        entry.claimed += 1
-                        return entry, entry.claimed - 1
+                    if entry.has_part:
+                        hand = self._hands[thread] = _Hand(entry, entry.take_part(), watch)
+                        return hand
                 if self._exhausted:
                     break
                 if len(self._window) < self._depth:

@@ -27,6 +27,8 @@ RECIPE_FILE = "recipe.json"
 LOG_FILE = "log.csv"
 RUN_FILE = "run.json"
 BACKUP_FOLDER = "backup"
+BAD_IMAGES_FILE = "bad_images.jsonl"
+VAL_BAD_IMAGES_FILE = "val_bad_images.jsonl"
 RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, DATA_FILE, LOG_FILE, RUN_FILE)
 
 
@@ -76,7 +78,11 @@ def check_run_folder(out: Path | None, *, resume: bool = False) -> None:
     for folder in (out, *out.parents):
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(f"{folder} is a file, not a folder. Pass another --out.")
-    if not out.is_dir() or not any(out.iterdir()) or (resume and is_run(out)):
+    if not out.is_dir() or (resume and is_run(out)):
+        return
+    # What is left of a run that has met too many bad images.
+    journals = {BAD_IMAGES_FILE, VAL_BAD_IMAGES_FILE}
+    if all(path.name in journals for path in out.iterdir()):
         return
     if resume:
         raise FileExistsError(
@@ -148,7 +154,10 @@ def finished_run(folder: Path) -> dict[str, Any] | None:
 
 
 def remove_unfinished_run(folder: Path) -> None:
-    """Removes a new run's folder if it holds neither model nor backup: only our files, if any."""
+    """Removes a new run's folder if it holds neither model nor backup: only our files, if any.
+
+    The list of its bad images stays: it says why the run ended.
+    """
     if (folder / MODEL_FILE).exists() or has_backup(folder):
         return
     for name in RUN_FILES:

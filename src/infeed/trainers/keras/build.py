@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from infeed.cache import Cache, EncodingChoice
 from infeed.errors import ManifestError
-from infeed.loader import Loader, OnBadImage, PixelType
+from infeed.loader import READ_TIMEOUT_SECONDS, Loader, OnBadImage, PixelType
 from infeed.manifest import LabelMode, Manifest, balanced_class_weight, split
 from infeed.manifest.duplicates import Duplicates
 from infeed.order import ClassWeights, Remainder, Sampler, Sampling, Shard, describe
@@ -54,6 +54,8 @@ def image_dataset_from_manifest(
     class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
     on_bad_image: OnBadImage = "replace",
     max_bad: int | float = 0.05,
+    bad_images: str | Path | None = None,
+    read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
     check_images: bool = False,
     cache: str | Path | Cache | None = None,
     cache_limit: int | str | None = None,
@@ -112,6 +114,10 @@ def image_dataset_from_manifest(
         on_bad_image: `replace` by a good image of the same class, `mask` by a black row of
             weight 0, or `raise`.
         max_bad: how many bad images to bear: a count (int), or a share of the manifest (float).
+        bad_images: a file that gets a line of JSON for each bad image, as soon as it is met:
+            `position`, `uri`, `reason`, `message`, `when`. What is in it stays.
+        read_timeout_seconds: a read that takes longer is given up, and its image is bad. None:
+            never.
         check_images: look now whether every image is there, not only when it is read.
         cache: a folder that keeps the fitted images, so that from the second epoch on nothing is
             decoded again; it may be shared with other runs, and thrown away at any time. None:
@@ -206,6 +212,8 @@ def image_dataset_from_manifest(
             scale=scale,
             on_bad_image=on_bad_image,
             max_bad=max_bad,
+            bad_images=bad_images,
+            read_timeout_seconds=read_timeout_seconds,
             threads=threads,
         )
         if loader.cache is not None and loader.cache_choice is not None:
@@ -266,6 +274,8 @@ def image_dataset_from_directory(
     class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
     on_bad_image: OnBadImage = "replace",
     max_bad: int | float = 0.05,
+    bad_images: str | Path | None = None,
+    read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
     cache: str | Path | Cache | None = None,
     cache_limit: int | str | None = None,
     cache_encoding: EncodingChoice = "auto",
@@ -324,6 +334,8 @@ def image_dataset_from_directory(
         class_weight=class_weight,
         on_bad_image=on_bad_image,
         max_bad=max_bad,
+        bad_images=bad_images,
+        read_timeout_seconds=read_timeout_seconds,
         cache=cache,
         cache_limit=cache_limit,
         cache_encoding=cache_encoding,

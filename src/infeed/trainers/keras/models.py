@@ -46,8 +46,8 @@ def make_model(
     if not getattr(model, "compiled", False):
         model.compile(
             optimizer=keras.optimizers.Adam(learning_rate),
-            loss=keras.losses.SparseCategoricalCrossentropy(),
-            # Weighted, so that a bad image that is masked in validation does not count.
+            # Both weighted, so that a bad image that is masked in validation does not count.
+            loss=keras.losses.SparseCategoricalCrossentropy(reduction="mean_with_sample_weight"),
             weighted_metrics=["accuracy"],
         )
     return model

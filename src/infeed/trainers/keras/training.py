@@ -6,6 +6,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 from infeed.cache import Counts, Encoding
 from infeed.loader import Loader
 from infeed.order import Cursor
-from infeed.stream import BadImage
+from infeed.stream import BadImage, Journal
 from infeed.trainers.keras.backup import BackupAndRestore
 from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.epoch_log import EpochLog
@@ -24,11 +25,13 @@ from infeed.trainers.resources import peak_rss_mb
 from infeed.trainers.run_data import ManifestSource, RunData
 from infeed.trainers.run_folder import (
     BACKUP_FOLDER,
+    BAD_IMAGES_FILE,
     CLASSES_FILE,
     LOG_FILE,
     MODEL_FILE,
     RECIPE_FILE,
     RUN_FILE,
+    VAL_BAD_IMAGES_FILE,
     locked,
 )
 from infeed.version import __version__
@@ -84,7 +87,9 @@ class TrainingSummary:
             validation.
         data_wait_fraction: the share of that time in which training waited for data.
         bad_images: different images of both sets that could not be had.
-        bad: these, with reasons; training first.
+        bad_reasons: how many for each reason.
+        recovered_images: different images that were had in spite of a fault in their files.
+        bad: the bad images, with reasons; training first; at most a thousand of each set.
         peak_rss_mb: the process' largest resident memory, in MiB.
         metrics: of the last epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`, or
             whatever the model was compiled with.
@@ -99,6 +104,8 @@ class TrainingSummary:
     images_per_second: float
     data_wait_fraction: float
     bad_images: int
+    bad_reasons: dict[str, int]
+    recovered_images: int
     bad: tuple[BadImage, ...]
     peak_rss_mb: float
     metrics: dict[str, float]
@@ -121,7 +128,8 @@ def train_model(
     From the beginning `out` holds what the run is fed with (`data.json`), so that any batch of it
     can be made again. After every epoch it holds the model of that epoch (`model.keras`), its
     class names (`class_names.json`), the form of its images (`recipe.json`), the metrics of each
-    epoch (`log.csv`) and, at the end, the summary (`run.json`). When the next epoch begins, and
+    epoch (`log.csv`) and, at the end, the summary (`run.json`); a line for each bad image, as soon
+    as it is met (`bad_images.jsonl`, `val_bad_images.jsonl`). When the next epoch begins, and
     every `backup_every` steps, the state of the training is backed up (`backup/`).
 
     If `out` holds a backup, training goes on from there: model and data sets must be made as they
@@ -149,6 +157,13 @@ def train_model(
         out / BACKUP_FOLDER, backup_every or "epoch", delete_checkpoint=False, dataset=train
     )
     history: dict[str, list[float]] = {}
+    sets = {BAD_IMAGES_FILE: train}
+    if validation is not None:
+        sets[VAL_BAD_IMAGES_FILE] = validation
+    quarantines = [each.loader.quarantine for each in sets.values()]
+    for name, quarantine in zip(sets, quarantines, strict=True):
+        if quarantine.journal is None:
+            quarantine.journal = Journal(out / name)
     with contextlib.ExitStack() as closing:
         closing.enter_context(locked(out))
         closing.enter_context(train)
@@ -170,7 +185,6 @@ def train_model(
             ],
         ).history
     seconds = time.perf_counter() - begin
-    sets = [train] if validation is None else [train, validation]
     summary = TrainingSummary(
         epochs=epochs,
         steps=backup.resumed_at + progress.steps,
@@ -180,11 +194,13 @@ def train_model(
         # A run of one step has nothing behind the step that compiles.
         images_per_second=progress.total.images_per_second or progress.images / seconds,
         data_wait_fraction=progress.total.wait_fraction,
-        bad_images=sum(each.loader.quarantine.count() for each in sets),
-        bad=tuple(image for each in sets for image in each.loader.quarantine.bad),
+        bad_images=sum(each.count() for each in quarantines),
+        bad_reasons=dict(sum((Counter(each.reasons) for each in quarantines), Counter())),
+        recovered_images=sum(each.count_recovered() for each in quarantines),
+        bad=tuple(image for each in quarantines for image in each.bad),
         peak_rss_mb=peak_rss_mb(),
         metrics={name: float(values[-1]) for name, values in history.items()},
-        cache=CacheSummary.of([each.loader for each in sets]),
+        cache=CacheSummary.of([each.loader for each in sets.values()]),
     )
     write_json(
         out / RUN_FILE,
