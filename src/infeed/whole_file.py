@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from infeed.printable import printable
+
 PARTIAL = "partial-"
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -67,7 +69,8 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
     except OSError as error:
         cure = "Free some space there, or choose" if error.errno in _NO_SPACE else "Choose"
         raise OSError(
-            f"{path} cannot be written: {error.strerror or error}. {cure} another folder."
+            f"{printable(str(path))} cannot be written: {error.strerror or error}. "
+            f"{cure} another folder."
         ) from error
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is there
