@@ -134,22 +134,22 @@ def test_a_name_whose_file_becomes_something_else_all_the_time_never_hangs(root,
     done = threading.Event()
     path = root / "changing"
 
+    make = [
+        lambda other: other.write_bytes(b"inside"),
+        os.mkfifo,
+        lambda other: other.symlink_to("changing"),
+        lambda other: other.symlink_to("/etc/passwd"),
+        lambda other: other.symlink_to("folder"),
+    ]
+
     def change():
-        for number in range(900):
-            other = tmp_path / "kept" / str(number)
-            match number % 5:
-                case 0:
-                    other.write_bytes(b"inside")
-                case 1:
-                    os.mkfifo(other)
-                case 2:
-                    other.symlink_to("changing")
-                case 3:
-                    other.symlink_to("/etc/passwd")
-                case 4:
-                    other.symlink_to("folder")
-            other.replace(path)
-        done.set()
+        try:
+            for number in range(900):
+                other = tmp_path / "kept" / str(number)
+                make[number % len(make)](other)
+                other.replace(path)
+        finally:
+            done.set()
 
     writer = threading.Thread(target=change)
     writer.start()
@@ -197,11 +197,12 @@ def test_a_file_that_another_one_replaces_meanwhile_is_read_whole(root):
     done = threading.Event()
 
     def replace():
-        for _ in range(20):
-            for content in contents:
+        try:
+            for content in [*contents] * 12:
                 (root / "new").write_bytes(content)
                 (root / "new").replace(path)
-        done.set()
+        finally:
+            done.set()
 
     storage = LocalStorage(root)
     writer = threading.Thread(target=replace)
