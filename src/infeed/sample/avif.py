@@ -62,7 +62,7 @@ def _read_meta(data: bytes, start: int, end: int) -> tuple[int, int, int]:
             for inner, inner_at, inner_after in _boxes(data, at, after):
                 if inner == b"ipco":
                     properties = list(_boxes(data, inner_at, inner_after))
-                elif inner == b"ipma" and associations is None:
+                elif inner == b"ipma" and associations is None and inner_after - inner_at >= 8:
                     associations = (inner_at, inner_after)
     if primary is None or associations is None:
         raise DecodeError("the AVIF does not say which picture is the main one", reason="corrupt")
