@@ -1,4 +1,4 @@
-"""Fuzzes what reads the structure of a picture: `read_header`, `strip_png`, `read_ifd`, `read_avif`.
+"""Fuzzes what reads the structure of a picture: `read_header`, and what rebuilds it for a decoder.
 
 Only a `DecodeError` may escape, within a second of the processor, for any bytes; and what
 `read_header` returns must make sense. Arguments: see the README beside it.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +18,28 @@ import atheris
 
 with atheris.instrument_imports(include=["infeed.sample"]):
     from infeed.errors import DECODE_REASONS, DecodeError
-    from infeed.sample.avif import read_avif
+    from infeed.sample.avif import read_avif, strip_avif
+    from infeed.sample.gif import read_gif, strip_gif
     from infeed.sample.header import read_header
     from infeed.sample.ifd import read_ifd
     from infeed.sample.png import read_png, strip_png
+    from infeed.sample.tiff import read_tiff, strip_tiff
 
 from PIL import Image
 
 SECONDS_AT_MOST: Final = 1.0
 _TAGS: Final = frozenset({0x0100, 0x0101, 0x0112, 0x0142, 0x0143})
+_READERS: Final[tuple[Callable[[bytes], object], ...]] = (
+    read_png,
+    partial(strip_png, keep_transparency=True),
+    partial(strip_png, keep_transparency=False),
+    read_avif,
+    strip_avif,
+    read_gif,
+    strip_gif,
+    read_tiff,
+    strip_tiff,
+)
 
 
 class FoundError(Exception):
@@ -49,7 +63,7 @@ def test_one(data: bytes) -> None:
         if header.width < 1 or header.height < 1 or not 1 <= header.orientation <= 8:
             raise FoundError(f"nonsense: {header}")
     # Each is also given what `read_header` would not pass on to it.
-    for read in (read_png, strip_png, read_avif):
+    for read in _READERS:
         try:
             read(data)
         except DecodeError as error:

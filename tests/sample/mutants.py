@@ -57,6 +57,7 @@ def originals() -> dict[str, bytes]:
     add("jpeg grey", grey, "JPEG")
     add("jpeg cmyk", cmyk, "JPEG")
     add("jpeg progressive", rgb, "JPEG", progressive=True)
+    made["jpeg 4:1:0"] = encode_410(np.random.default_rng(0).integers(40, 216, (16, 32)))
     add("png", rgb, "PNG", exif=exif)
     add("png grey", grey, "PNG")
     add("png 1", rgb.convert("1"), "PNG")
@@ -185,6 +186,49 @@ def run_length_bmp(height: int, width: int) -> bytes:
     )
 
 
+def encode_410(luma: np.ndarray) -> bytes:
+    """A JPEG of blocks of one grey each, with one chroma sample for 4 x 2 of luma.
+
+    luma: (block rows, block columns), multiples of 2 and 4.
+    """
+    rows, columns = luma.shape
+    bits: list[str] = []
+
+    def block(difference: int) -> None:
+        size = abs(difference).bit_length()
+        value = difference if difference >= 0 else difference + (1 << size) - 1
+        bits.append(f"{size:04b}")  # the table below gives each size the code of its number
+        bits.append(f"{value:0{size}b}" if size else "")
+        bits.append("0")  # end of block
+
+    last = 128
+    for top in range(0, rows, 2):
+        for left in range(0, columns, 4):
+            for grey in luma[top : top + 2, left : left + 4].ravel().tolist():
+                block(grey - last)
+                last = grey
+            block(0)
+            block(0)
+    text = "".join(bits)
+    text += "1" * (-len(text) % 8)
+    stream = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
+
+    def segment(code: int, content: bytes) -> bytes:
+        return bytes((0xFF, code)) + (len(content) + 2).to_bytes(2, "big") + content
+
+    size_bytes = (rows * 8).to_bytes(2, "big") + (columns * 8).to_bytes(2, "big")
+    return (
+        b"\xff\xd8"
+        + segment(0xDB, b"\0" + bytes([8] * 64))
+        + segment(0xC0, b"\x08" + size_bytes + bytes([3, 1, 0x42, 0, 2, 0x11, 0, 3, 0x11, 0]))
+        + segment(0xC4, b"\0" + bytes([0, 0, 0, 12] + [0] * 12) + bytes(range(12)))
+        + segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0")
+        + segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 63, 0]))
+        + stream
+        + b"\xff\xd9"
+    )
+
+
 def _photo(height: int, width: int) -> np.ndarray:
     y, x = np.mgrid[0:height, 0:width]
     noise = np.random.default_rng(3).integers(0, 40, (height, width))
@@ -217,7 +261,17 @@ def _change_length(data: bytes, chance: random.Random, files: object, name: obje
         largest = (1 << 8 * size) - 1
         now = int.from_bytes(data[field : field + size], endian)
         value = chance.choice(
-            (0, 1, largest, largest >> 1, now + 1, now - 1, now * 2, now + 256, chance.randrange(largest))
+            (
+                0,
+                1,
+                largest,
+                largest >> 1,
+                now + 1,
+                now - 1,
+                now * 2,
+                now + 256,
+                chance.randrange(largest),
+            )
         )
         out[field : field + size] = (value & largest).to_bytes(size, endian)
     return bytes(out)
@@ -232,7 +286,9 @@ def _splice(data: bytes, chance: random.Random, files: dict[str, bytes], name: s
 
 def _change_pixels(data: bytes, chance: random.Random, files: object, name: object) -> bytes:
     out, at = b"", 8
-    packed = b"".join(data[j.at + 8 : _chunk_end(data, j)] for j in joints(data) if _is_idat(data, j))
+    packed = b"".join(
+        data[j.at + 8 : _chunk_end(data, j)] for j in joints(data) if _is_idat(data, j)
+    )
     rows = bytearray(zlib.decompress(packed))
     how = chance.randrange(4)
     if how == 0:  # rows that are too few, or too many

@@ -8,6 +8,7 @@ that whatever is printed was printed by a codec.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import sys
@@ -16,9 +17,8 @@ import time
 import warnings
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-from mutants import mutants
 
 from infeed import Loader, Manifest, Recipe, Sampler
 from infeed.read import LocalStorage
@@ -46,6 +46,16 @@ class TimedStorage:
             self.slowest = sorted([*self.slowest, (time.perf_counter() - start, uri)])[-10:]
 
 
+def load_mutants() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("mutants", Path(__file__).with_name("mutants.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mutants"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 def anonymous_mb(field: str = "RssAnon") -> float:
     """The process' memory that no file stands behind, in MB."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -61,7 +71,7 @@ def run(folder: Path, seed: int, count: int, color_mode: str) -> dict[str, Any]:
     # What a codec's wrapper warns of counts as printed.
     warnings.simplefilter("always")
     names = []
-    for number, (name, data) in enumerate(mutants(seed, count)):
+    for number, (name, data) in enumerate(load_mutants().mutants(seed, count)):
         (folder / f"{number}.img").write_bytes(data)
         names.append(name)
     manifest = Manifest.from_rows([f"{number}.img" for number in range(count)], ["any"] * count)

@@ -11,7 +11,7 @@ from infeed.sample.fit import fit_into, reduction
 from infeed.sample.header import read_header
 from infeed.sample.jpeg import decode_jpeg
 from infeed.sample.orientation import UPRIGHT, swaps_sides, turn_upright
-from infeed.sample.raster import TURNED_BY_DECODER, decode_raster
+from infeed.sample.raster import decode_raster
 from infeed.sample.recipe import Recipe
 from infeed.sample.scratch import Scratch
 
@@ -55,7 +55,7 @@ def decode_into(
         image, note = decode_jpeg(data, header, recipe.color_mode, factor, scratch)
     else:
         image = decode_raster(data, header, recipe.color_mode, recipe.max_pixels)
-    if orientation != UPRIGHT and header.format not in TURNED_BY_DECODER:
+    if orientation != UPRIGHT:
         image = turn_upright(image, orientation, scratch)
     fit_into(image, height, width, recipe, out)
     return note

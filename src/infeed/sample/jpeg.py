@@ -6,7 +6,7 @@ So decoding is strict, and what it complains about decides:
     "Premature end of JPEG file"          no end marker         refused, truncated
     "premature end of data segment"       pixels are missing    refused, truncated
     "N extraneous bytes before marker"    nothing is missing    recovered without those bytes
-    "Could not determine subsampling"     a form like 4:1:0     decoded by OpenCV, if whole
+    "Could not determine subsampling"     a form like 4:1:0     decoded by Pillow, if whole
     "Unsupported ..."                     12 bits, ...          refused, unsupported
     anything else                         contradicts itself    refused, corrupt
 
@@ -26,7 +26,8 @@ import simplejpeg
 
 from infeed.errors import DecodeError
 from infeed.sample.header import Header
-from infeed.sample.raster import decode_by_cv2, load_by_pillow
+from infeed.sample.pillow import load_by_pillow
+from infeed.sample.raster import from_pillow
 from infeed.sample.recipe import ColorMode
 from infeed.sample.scratch import Scratch
 
@@ -41,6 +42,8 @@ _MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = 0xD9
 _WITHOUT_LENGTH: Final = frozenset({0x01, 0xD8, _END_OF_IMAGE})
+# APP1 to APP13, APP15, comments. APP0 and APP14 say what the colours mean.
+_NOTES: Final = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 _MOST_PARTS: Final = 4096
 
 # Each scan of a progressive JPEG goes over all pixels, and a scan can be 10 bytes long. Cameras
@@ -176,18 +179,33 @@ def _decode_odd_sampling(
 ) -> npt.NDArray[np.uint8]:
     """A JPEG whose chroma is sampled as TurboJPEG has no name for, 4:1:0 and the like.
 
-    OpenCV decodes it without a word where pixels are missing. What shows that none are: bytes
+    Pillow decodes it without a word where pixels are missing. What shows that none are: bytes
     put before the end marker change nothing, for the decoder has all it needs by then.
     """
     end = next((part.start for part in _parts(data) if part.code == _END_OF_IMAGE), None)
     if end is None:
         raise _refusal("Premature end of JPEG file")
-    longer = data[:end] + b"\xa5\x5a" * 64 + data[end:]
+    data = _without_notes(data)
+    longer = data[:-2] + b"\xa5\x5a" * 64 + data[-2:]
     max_pixels = header.height * header.width
-    plain, padded = (load_by_pillow(file, "jpeg", max_pixels) for file in (data, longer))
+    luma = color_mode == "grayscale"
+    plain, padded = (load_by_pillow(file, "jpeg", max_pixels, luma=luma) for file in (data, longer))
     if plain.tobytes() != padded.tobytes():
         raise _refusal("premature end of data segment")
-    return decode_by_cv2(data, "jpeg", color_mode)
+    return from_pillow(plain, "jpeg", color_mode)
+
+
+def _without_notes(data: bytes) -> bytes:
+    """The file up to its end marker, without Exif, profiles and comments.
+
+    Pillow reads them, and warns of them where they are odd.
+    """
+    kept = [data[:2]]
+    at = 2
+    for part in _parts(data):
+        kept.append(data[at : part.start] if part.code in _NOTES else data[at : part.end])
+        at = part.end
+    return b"".join(kept)
 
 
 def _refusal(complaint: str) -> DecodeError:
