@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -155,6 +156,8 @@ def _unpacked(packed: bytes, form: _Form) -> bytes:
         DecodeError: `truncated` or `corrupt`.
     """
     size = sum(rows * row for rows, row in form.parts)
+    if size > sys.maxsize:
+        raise DecodeError(f"the PNG's pixels have {size:,} bytes", reason="too_large")
     unpacking = zlib.decompressobj()
     try:
         raw = unpacking.decompress(packed, size)

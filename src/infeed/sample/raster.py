@@ -29,6 +29,7 @@ from infeed.sample.png import strip_png
 from infeed.sample.recipe import ColorMode
 from infeed.sample.tiff import strip_tiff
 
+_BAND_PIXELS: Final = 1 << 20
 _LARGEST_SIDE_IN_CV2: Final = 1 << 20
 _BMP_PLAIN: Final = (b"\0\0\0\0", b"\3\0\0\0")  # not packed; without masks, or with
 _PILLOW_MODES: Final = {"rgb": "RGB", "bgr": "RGB", "grayscale": "L", "rgba": "RGBA"}
@@ -76,23 +77,35 @@ def from_pillow(
     Raises:
         DecodeError: `unsupported`: nobody says how its values are to be seen.
     """
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion to 8 bits clips at 255.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
+    if image.mode in ("I", "F"):
         raise DecodeError(
             f"the {format_.upper()} has 32-bit pixels, of which nobody says where white is. "
             f"Convert it to 8 or 16 bits.",
             reason="unsupported",
         )
+    channels = {"grayscale": (), "rgba": (4,)}.get(color_mode, (3,))
+    pixels = np.empty((image.height, image.width, *channels), np.uint8)
+    # In bands, since Pillow holds four bytes a pixel, and makes three copies on the way to numpy.
+    rows = max(_BAND_PIXELS // image.width, 1)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        whole = rows >= image.height
+        band = image if whole else image.crop((0, top, image.width, bottom))
+        pixels[top:bottom] = _converted(band, format_, color_mode)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=pixels) if color_mode == "bgr" else pixels
+
+
+def _converted(image: Image.Image, format_: Format, color_mode: ColorMode) -> npt.NDArray[np.uint8]:
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion to 8 bits clips at 255.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     try:
-        pixels = np.asarray(image.convert(_PILLOW_MODES[color_mode]))
+        return np.asarray(image.convert(_PILLOW_MODES[color_mode]))
     except ValueError as error:
         raise DecodeError(
             f"the {format_.upper()} has pixels of kind {image.mode!r}: {error}",
             reason="unsupported",
         ) from error
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if color_mode == "bgr" else pixels
 
 
 def decode_by_cv2(data: bytes, format_: Format, color_mode: ColorMode) -> npt.NDArray[np.uint8]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Final, Literal, NamedTuple
 
@@ -94,7 +95,11 @@ def strip_tiff(data: bytes) -> bytes:
     if len(data) > 0xFFFF_0000:
         raise DecodeError("a TIFF of 4 GiB or more", reason="too_large")
     order = "<" if data[:1] == b"I" else ">"
-    tags = _directory(data, order)
+    width, height, _ = read_tiff(data)
+    if not width or not height:
+        raise DecodeError("the TIFF has no pixels", reason="corrupt")
+    # The size that was held against the budget is the one that the decoder is told.
+    tags = _directory(data, order) | {_WIDTH: [width], _HEIGHT: [height]}
     form = _form(tags)
     for tag in (_BITS, _FORMAT):
         values = tags.get(tag, [])
@@ -108,11 +113,18 @@ def strip_tiff(data: bytes) -> bytes:
                     f"they are",
                     reason="corrupt",
                 )
-    pixels = _whole_parts(data, tags, form)
-    if pixels is None:
-        return _join(data, tags, order)
-    tags |= {_OFFSETS: [8], _COUNTS: [len(pixels)], _ROWS: [form.height]}
-    return _join(b"\0" * 8 + pixels, tags, order)
+    is_plain = _check_parts(data, tags, form)
+    at_tag, length_tag = (_TILE_OFFSETS, _TILE_COUNTS) if form.tiled else (_OFFSETS, _COUNTS)
+    offsets, lengths = tags[at_tag], tags[length_tag]
+    view = memoryview(data)
+    if not is_plain and sum(lengths) > len(data):
+        # Parts that lie in one another; taken apart they could be any number of times the file.
+        return _join([view[8:]], tags, order)
+    tags[at_tag] = list(itertools.accumulate(lengths[:-1], initial=8))
+    if is_plain:
+        tags |= {_OFFSETS: [8], _COUNTS: [sum(lengths)], _ROWS: [form.height]}
+    parts = [view[at : at + length] for at, length in zip(offsets, lengths, strict=True)]
+    return _join(parts, tags, order)
 
 
 class _Form(NamedTuple):
@@ -163,7 +175,7 @@ def _form(tags: dict[int, list[int]]) -> _Form:
     samples = tags.setdefault(_SAMPLES, [1])[0]
     compression = tags.setdefault(_COMPRESSION, [_PLAIN])[0]
     tags.setdefault(_BITS, [1])
-    if _PHOTOMETRIC not in tags or _WIDTH not in tags or _HEIGHT not in tags:
+    if _PHOTOMETRIC not in tags:
         raise DecodeError("the TIFF does not say what its pixels mean", reason="corrupt")
     if compression not in _COMPRESSIONS:
         raise DecodeError(
@@ -185,10 +197,10 @@ def _form(tags: dict[int, list[int]]) -> _Form:
     )
 
 
-def _whole_parts(data: bytes, tags: dict[int, list[int]], form: _Form) -> bytes | None:
-    """The pixels in one piece, where they are not packed; else None. All parts must be there.
+def _check_parts(data: bytes, tags: dict[int, list[int]], form: _Form) -> bool:
+    """Leaves just as many offsets and lengths in `tags` as there are parts; all must be there.
 
-    Also leaves just as many offsets and lengths in `tags` as there are parts.
+    Says whether the parts are rows that are not packed, so that they may be put into one.
     """
     rows = min(max(tags.get(_ROWS, [form.height])[0], 1), form.height)
     if form.tiled:
@@ -229,15 +241,13 @@ def _whole_parts(data: bytes, tags: dict[int, list[int]], form: _Form) -> bytes 
         raise DecodeError(
             f"the TIFF ends after {len(data)} bytes, before its last pixel", reason="truncated"
         )
-    if not merged:
-        return None
-    view = memoryview(data)
-    return b"".join(view[at : at + length] for at, length in zip(offsets, lengths, strict=True))
+    return merged
 
 
-def _join(pixels: bytes, tags: dict[int, list[int]], order: str) -> bytes:
-    """`pixels`, which begin with 8 bytes for a header, and a directory after them."""
-    directory_at = len(pixels) + len(pixels) % 2
+def _join(pixels: list[memoryview], tags: dict[int, list[int]], order: str) -> bytes:
+    """A header of 8 bytes, `pixels`, and a directory after them."""
+    end = 8 + sum(map(len, pixels))
+    directory_at = end + end % 2
     entries: list[bytes] = []
     beyond = b""
     beyond_at = directory_at + 2 + 12 * len(tags) + 4
@@ -258,8 +268,8 @@ def _join(pixels: bytes, tags: dict[int, list[int]], order: str) -> bytes:
     return b"".join(
         (
             head,
-            memoryview(pixels)[8:],
-            b"\0" * (directory_at - len(pixels)),
+            *pixels,
+            b"\0" * (directory_at - end),
             struct.pack(order + "H", len(entries)),
             *entries,
             b"\0" * 4,
