@@ -63,6 +63,7 @@ def _find_picture(data: bytes) -> tuple[int, bytes]:
         raise DecodeError(f"the GIF ends after {len(data)} bytes", reason="truncated")
     at = _colors_end(data)
     control = b""
+    left = _MOST_BLOCKS_WITHIN
     for _ in range(_MOST_BLOCKS_BEFORE):
         if at + 10 > len(data):
             raise DecodeError(
@@ -80,13 +81,13 @@ def _find_picture(data: bytes) -> tuple[int, bytes]:
         if data[at + 1] == _GRAPHIC_CONTROL and data[at + 2] == 4 and not data[at + 7]:
             control = data[at : at + 8]
         at += 2
-        while at < len(data) and data[at]:
+        while left and at < len(data) and data[at]:
             at += 1 + data[at]
+            left -= 1
+        if not left:
+            break
         at += 1
-    raise DecodeError(
-        f"the GIF has more than {_MOST_BLOCKS_BEFORE} blocks before its first picture",
-        reason="corrupt",
-    )
+    raise DecodeError("the GIF has too many blocks before its first picture", reason="corrupt")
 
 
 def _sides(data: bytes, at: int) -> tuple[int, int]:

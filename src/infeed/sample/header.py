@@ -19,6 +19,7 @@ _MOST_PARTS: Final = 65_536
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 _BMP_RUN_LENGTHS: Final = frozenset({1, 2, 4, 5})  # and JPEG or PNG inside: size not known
+_LARGEST_RUN_LENGTHS: Final = 1 << 24
 
 _KNOWN_BUT_UNREAD: Final = (
     (0, b"\xff\x0a", "JPEG XL"),
@@ -203,6 +204,12 @@ def _read_bmp(data: bytes) -> Header:
         height = abs(int.from_bytes(data[22:26], "little", signed=True))
         bits = int.from_bytes(data[28:30], "little")
         packed = int.from_bytes(data[30:34], "little") in _BMP_RUN_LENGTHS
+        if packed and len(data) > _LARGEST_RUN_LENGTHS:
+            # Pillow's reader is written in Python: 0.1 us a byte, and nobody else reads it.
+            raise DecodeError(
+                f"a BMP of {len(data):,} bytes with run lengths. Convert it to PNG.",
+                reason="unsupported",
+            )
     size = int.from_bytes(data[10:14], "little") + (width * bits + 31) // 32 * 4 * height
     if not packed and len(data) < size:
         raise DecodeError(

@@ -28,7 +28,7 @@ from infeed.errors import DecodeError
 from infeed.sample.header import Header
 from infeed.sample.pillow import load_by_pillow
 from infeed.sample.raster import from_pillow
-from infeed.sample.recipe import ColorMode
+from infeed.sample.recipe import MAX_PIXELS, ColorMode
 from infeed.sample.scratch import Scratch
 
 _COLORSPACES: Final = {"rgb": "RGB", "bgr": "BGR", "grayscale": "GRAY", "rgba": "RGBA"}
@@ -46,9 +46,11 @@ _WITHOUT_LENGTH: Final = frozenset({0x01, 0xD8, _END_OF_IMAGE})
 _NOTES: Final = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 _MOST_PARTS: Final = 4096
 
-# Each scan of a progressive JPEG goes over all pixels, and a scan can be 10 bytes long. Cameras
-# and encoders write about 10.
+# Each scan goes over all pixels, and can be 10 bytes long. Cameras and encoders write about 10.
 _MOST_SCANS: Final = 500
+# Pixels gone over, in scans and in attempts to repair: what takes two seconds or three.
+_MOST_SCANNED: Final = 32 * MAX_PIXELS
+_MOST_REPAIRED: Final = 4 * MAX_PIXELS
 
 
 def decode_jpeg(
@@ -69,8 +71,12 @@ def decode_jpeg(
     Raises:
         DecodeError: `truncated`, `corrupt` or `unsupported`.
     """
-    if header.progressive and data.count(b"\xff\xda") > _MOST_SCANS:
-        raise DecodeError(f"the JPEG has more than {_MOST_SCANS} scans", reason="unsupported")
+    scans = data.count(b"\xff\xda")
+    pixels = header.height * header.width
+    if scans > 32 and (scans > _MOST_SCANS or scans * pixels > _MOST_SCANNED):
+        raise DecodeError(
+            f"the JPEG goes {scans} times over {pixels:,} pixels", reason="unsupported"
+        )
     height, width = -(-header.height // factor), -(-header.width // factor)
     buffer = scratch.decoded(height * width * _CHANNELS[color_mode])
     try:
@@ -80,7 +86,8 @@ def decode_jpeg(
     if "determine subsampling" in complaint:
         return _decode_odd_sampling(data, header, color_mode), None
     if _EXTRANEOUS.search(complaint):
-        image = _decode_without_extraneous(data, color_mode, height, width, buffer)
+        repairs = max(min(_MOST_REPAIRS, _MOST_REPAIRED // (pixels * max(scans // 8, 1))), 1)
+        image = _decode_without_extraneous(data, color_mode, height, width, buffer, repairs)
         return image, "recovered: JPEG with extraneous bytes before a marker"
     raise _refusal(complaint)
 
@@ -101,7 +108,12 @@ def _decode_strictly(
 
 
 def _decode_without_extraneous(
-    data: bytes, color_mode: ColorMode, height: int, width: int, buffer: npt.NDArray[np.uint8]
+    data: bytes,
+    color_mode: ColorMode,
+    height: int,
+    width: int,
+    buffer: npt.NDArray[np.uint8],
+    repairs: int,
 ) -> npt.NDArray[np.uint8]:
     """The picture that is left when the bytes between two parts of the file are taken out.
 
@@ -110,7 +122,7 @@ def _decode_without_extraneous(
     """
     complaint = ""
     candidates = iter([_without_gaps(data)])
-    for _ in range(_MOST_REPAIRS):
+    for _ in range(repairs):
         candidate = next(candidates, None)
         if candidate is None:
             break

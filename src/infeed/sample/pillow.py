@@ -35,7 +35,7 @@ _READERS: Final[dict[Format, Callable[[io.BytesIO], ImageFile]]] = {
 
 
 def load_by_pillow(
-    data: bytes, format_: Format, max_pixels: int, *, luma: bool = False
+    data: bytes | bytearray, format_: Format, max_pixels: int, *, luma: bool = False
 ) -> Image.Image:
     """The first frame, its pixels read, in Pillow's own mode.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -36,6 +35,9 @@ _PASSES: Final = (
     (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1),
 )  # fmt: skip
 _BLOCK: Final = 65_535  # the most that zlib stores in one block
+_CHUNK: Final = 1 << 26  # a chunk may have 2 GiB
+_FED: Final = 1 << 16
+_PIECE: Final = 1 << 18
 
 
 class Chunk(NamedTuple):
@@ -65,7 +67,7 @@ def read_png(data: bytes) -> tuple[int, int, int]:
     return width, height, orientation
 
 
-def strip_png(data: bytes, *, keep_transparency: bool) -> bytes:
+def strip_png(data: bytes, *, keep_transparency: bool) -> bytearray:
     """The PNG rebuilt of what its pixels are made of, so that no decoder has a complaint left.
 
     Profiles, texts, times and animations change no pixel, but libpng warns of them on stderr
@@ -115,9 +117,9 @@ def strip_png(data: bytes, *, keep_transparency: bool) -> bytes:
         length = len(transparency)
         if length == most or (form.color_type == _PALETTE and 0 < length < most):
             kept.append(_chunk(b"tRNS", bytes(transparency)))
-    kept += _stored(_unpacked(b"".join(packed), form))
-    kept.append(_chunk(b"IEND", b""))
-    return b"".join(kept)
+    out = bytearray(b"".join(kept))
+    _repack(packed, form, out)
+    return out + _chunk(b"IEND", b"")
 
 
 class _Form:
@@ -149,63 +151,120 @@ class _Form:
                 self.parts.append((rows, (columns * channels * self.depth + 7) // 8 + 1))
 
 
-def _unpacked(packed: bytes, form: _Form) -> bytes:
-    """The rows, each behind its filter byte; bytes beyond them are left out.
+def _repack(packed: list[memoryview], form: _Form, out: bytearray) -> None:
+    """Appends the rows as IDAT chunks that hold them unpacked, in the blocks zlib has for that.
+
+    Bytes beyond the last row are left out. The rows are gone through in pieces that stay in the
+    processor's cache, so that no second copy of the picture is made.
 
     Raises:
         DecodeError: `truncated` or `corrupt`.
     """
-    size = sum(rows * row for rows, row in form.parts)
-    if size > sys.maxsize:
-        raise DecodeError(f"the PNG's pixels have {size:,} bytes", reason="too_large")
-    unpacking = zlib.decompressobj()
-    try:
-        raw = unpacking.decompress(packed, size)
-        if len(raw) == size and not unpacking.eof:
-            # The checksum follows the last pixel; it is met by asking for more.
-            unpacking.decompress(unpacking.unconsumed_tail, 1)
-    except zlib.error as error:
-        raise DecodeError(
-            f"the PNG's pixels cannot be unpacked: {error}", reason="corrupt"
-        ) from error
-    if len(raw) < size:
-        raise DecodeError(
-            f"the PNG's pixels should unpack to {size} bytes and give {len(raw)}",
-            reason="corrupt" if unpacking.eof else "truncated",
-        )
-    at = 0
-    for rows, row in form.parts:
-        filters = np.frombuffer(raw, np.uint8, rows * row, at)[::row]
-        if filters.max() > _LAST_FILTER:
+    rows = _Unpacker(packed)
+    writer = _Writer(out)
+    parts = [(count, row) for count, row in form.parts if count]
+    for number, (count, row) in enumerate(parts):
+        at_once = max(_PIECE // row, 1)
+        for first in range(0, count, at_once):
+            taken = min(at_once, count - first)
+            piece = rows.read(taken * row)
+            filters = np.frombuffer(piece, np.uint8)[::row]
+            if filters.max() > _LAST_FILTER:
+                raise DecodeError(
+                    f"the PNG has a row with filter {filters.max()}, which does not exist",
+                    reason="corrupt",
+                )
+            writer.write(piece, is_last=number == len(parts) - 1 and first + taken == count)
+    rows.check_end()
+
+
+class _Unpacker:
+    """The bytes of a zlib stream, so many at a time and never more."""
+
+    def __init__(self, packed: list[memoryview]) -> None:
+        self._pieces = (part[at : at + _FED] for part in packed for at in range(0, len(part), _FED))
+        self._rest: bytes | memoryview = b""
+        self._stream = zlib.decompressobj()
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        found = self._next(size)
+        if len(found) == size:
+            return found
+        parts = [found]
+        missing = size - len(found)
+        while missing:
+            if not self._rest:
+                self._rest = next(self._pieces, b"")
+            is_over = self._stream.eof or not self._rest
+            part = b"" if is_over else self._next(missing)
+            if is_over:
+                raise DecodeError(
+                    f"the PNG's pixels end {missing} bytes early",
+                    reason="corrupt" if self._stream.eof else "truncated",
+                )
+            parts.append(part)
+            missing -= len(part)
+        return b"".join(parts)
+
+    def check_end(self) -> None:
+        """Meets the stream's checksum, where it follows the last row."""
+        while not self._stream.eof:
+            self._rest = self._rest or next(self._pieces, b"")
+            # One byte more is asked for: what has more is no damage, and none of our business.
+            if not self._rest or self._next(1):
+                return
+
+    def _next(self, size: int) -> bytes:
+        try:
+            found = self._stream.decompress(self._rest, size)
+        except zlib.error as error:
             raise DecodeError(
-                f"the PNG has a row with filter {filters.max()}, which does not exist",
-                reason="corrupt",
-            )
-        at += rows * row
-    return raw
+                f"the PNG's pixels cannot be unpacked: {error}", reason="corrupt"
+            ) from error
+        self._rest = self._stream.unconsumed_tail
+        return found
 
 
-def _stored(raw: bytes) -> list[bytes | memoryview]:
-    """`raw` as IDAT chunks that hold it unpacked, in the blocks that zlib has for that."""
-    view = memoryview(raw)
-    blocks: list[bytes | memoryview] = [b"\x78\x01"]
-    for at in range(0, len(raw), _BLOCK):
-        block = view[at : at + _BLOCK]
-        is_last = at + _BLOCK >= len(raw)
-        blocks.append(struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF))
-        blocks.append(block)
-    blocks.append(struct.pack(">I", zlib.adler32(raw)))
-    chunks: list[bytes | memoryview] = []
-    # A chunk is at most 2 GiB long; 1,024 blocks are 64 MiB.
-    for first in range(0, len(blocks), 2048):
-        parts = blocks[first : first + 2048]
-        checksum = zlib.crc32(b"IDAT")
-        for part in parts:
-            checksum = zlib.crc32(part, checksum)
-        chunks.append(struct.pack(">I", sum(map(len, parts))) + b"IDAT")
-        chunks += parts
-        chunks.append(struct.pack(">I", checksum))
-    return chunks
+class _Writer:
+    """Appends IDAT chunks to a PNG that hold bytes as they are."""
+
+    def __init__(self, out: bytearray) -> None:
+        self._out = out
+        self._checksum = 1
+        self._begin()
+        self._append(b"\x78\x01")
+
+    def write(self, data: bytes, *, is_last: bool) -> None:
+        """Appends `data`, and after the last of it what ends the stream."""
+        view = memoryview(data)
+        self._checksum = zlib.adler32(data, self._checksum)
+        for at in range(0, len(data), _BLOCK):
+            block = view[at : at + _BLOCK]
+            ends = is_last and at + _BLOCK >= len(data)
+            self._append(struct.pack("<BHH", ends, len(block), len(block) ^ 0xFFFF))
+            self._append(block)
+        if is_last:
+            self._append(struct.pack(">I", self._checksum))
+        if is_last or len(self._out) - self._start > _CHUNK:
+            self._end()
+        if not is_last and not self._start:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._out += b"\0\0\0\0IDAT"
+        self._start = len(self._out)
+        self._crc = zlib.crc32(b"IDAT")
+
+    def _append(self, part: bytes | memoryview) -> None:
+        self._crc = zlib.crc32(part, self._crc)
+        self._out += part
+
+    def _end(self) -> None:
+        length = len(self._out) - self._start
+        self._out[self._start - 8 : self._start - 4] = struct.pack(">I", length)
+        self._out += struct.pack(">I", self._crc)
+        self._start = 0
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:

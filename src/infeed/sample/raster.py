@@ -53,17 +53,20 @@ def decode_raster(
     Raises:
         DecodeError: `truncated`, `corrupt`, `unsupported` or `too_large`.
     """
+    stripped: bytes | bytearray = data
     if header.format == "png":
-        data = strip_png(data, keep_transparency=color_mode == "rgba")
+        stripped = strip_png(data, keep_transparency=color_mode == "rgba")
     elif header.format == "tiff":
-        data = strip_tiff(data)
+        stripped = strip_tiff(data)
     elif header.format == "gif":
-        data = strip_gif(data)
+        stripped = strip_gif(data)
     elif header.format == "avif":
-        data = strip_avif(data)
+        stripped = strip_avif(data)
     if color_mode != "rgba" and _is_for_cv2(data, header):
-        return decode_by_cv2(data, header.format, color_mode)
-    return from_pillow(load_by_pillow(data, header.format, max_pixels), header.format, color_mode)
+        return decode_by_cv2(stripped, header.format, color_mode)
+    return from_pillow(
+        load_by_pillow(stripped, header.format, max_pixels), header.format, color_mode
+    )
 
 
 def from_pillow(
@@ -108,7 +111,9 @@ def _converted(image: Image.Image, format_: Format, color_mode: ColorMode) -> np
         ) from error
 
 
-def decode_by_cv2(data: bytes, format_: Format, color_mode: ColorMode) -> npt.NDArray[np.uint8]:
+def decode_by_cv2(
+    data: bytes | bytearray, format_: Format, color_mode: ColorMode
+) -> npt.NDArray[np.uint8]:
     """The picture as stored; transparency is dropped.
 
     Returns:
