@@ -18,6 +18,7 @@ import atheris
 
 with atheris.instrument_imports(include=["infeed.sample"]):
     from infeed.errors import DECODE_REASONS, DecodeError
+    from infeed.sample.av1 import read_frame_size
     from infeed.sample.avif import read_avif, strip_avif
     from infeed.sample.gif import read_gif, strip_gif
     from infeed.sample.header import read_header
@@ -41,6 +42,7 @@ _READERS: Final[dict[bytes, tuple[Callable[[bytes], object], ...]]] = {
     b"II": (read_tiff, strip_tiff),
     b"MM": (read_tiff, strip_tiff),
     b"\0\0": (read_avif, strip_avif),
+    b"\x12\0": (read_frame_size,),
 }
 
 
@@ -102,6 +104,8 @@ def seeds() -> Iterator[bytes]:
     file = io.BytesIO()
     Image.new("RGB", (5, 3)).save(file, "TIFF", big_tiff=True)
     yield file.getvalue()
+    # What an item of an AVIF holds: a delimiter, a sequence header of 5 x 3, no frame.
+    yield bytes.fromhex("12000a0918157fbda2021a0d08")
 
 
 def main() -> None:
