@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 import warnings
-from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,6 +23,7 @@ from infeed import Loader, Manifest, Recipe, Sampler
 from infeed.read import LocalStorage
 
 THREADS = 4
+MOST_NAMED = 900  # a quarantine names a thousand bad images, and counts the rest
 
 
 class TimedStorage:
@@ -56,55 +56,90 @@ def load_mutants() -> ModuleType:
     return module
 
 
-def anonymous_mb(field: str = "RssAnon") -> float:
-    """The process' memory that no file stands behind, in MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no {field}")
+class Memory:
+    """The process' memory that no file stands behind, in MB, while a `with` block runs."""
+
+    def __enter__(self) -> Memory:
+        self.start = self.peak = self._now()
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._watcher.join()
+        self.end = self._now()
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.005):
+            self.peak = max(self.peak, self._now())
+
+    def _now(self) -> float:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon"):
+                return int(line.split()[1]) / 1024
+        raise RuntimeError("no RssAnon: this needs Linux")
 
 
 def run(folder: Path, seed: int, count: int, color_mode: str) -> dict[str, Any]:
-    # The library's own log names bad images; it is not what is looked for here.
-    logging.getLogger("infeed").addHandler(logging.NullHandler())
-    logging.getLogger("infeed").propagate = False
-    # What a codec's wrapper warns of counts as printed.
-    warnings.simplefilter("always")
+    """Outcome of each file, and what the whole cost."""
     names = []
     for number, (name, data) in enumerate(load_mutants().mutants(seed, count)):
         (folder / f"{number}.img").write_bytes(data)
         names.append(name)
-    manifest = Manifest.from_rows([f"{number}.img" for number in range(count)], ["any"] * count)
-    recipe = Recipe(height=64, width=64, color_mode=color_mode)
+    # What a codec's wrapper warns of counts as printed.
+    warnings.simplefilter("always")
     storage = TimedStorage(folder)
-    # A first pass over a few, so that what libraries allocate once is not counted as growth.
-    outcome: dict[int, str] = {}
-    start_mb, peak_mb, start = 0.0, 0.0, time.perf_counter()
-    sampler = Sampler(batch_size=32, sampling="sequential")
-    with Loader(
-        manifest, recipe, sampler, storage=storage, on_bad_image="mask", max_bad=1.0,
-        threads=THREADS,
-    ) .epoch(0) as batches:  # fmt: skip
-        for batch in batches:
-            if not start_mb:
-                start_mb = anonymous_mb()
-            peak_mb = max(peak_mb, anonymous_mb())
-            for position, source in zip(batch.positions, batch.sources, strict=True):
-                outcome[int(position)] = "good" if source >= 0 else "bad"
+    recipe = Recipe(height=64, width=64, color_mode=color_mode)
+    memory = Memory()
+    start = time.perf_counter()
+    outcomes: list[str] = []
+    with memory:
+        for first in range(0, count, MOST_NAMED):
+            numbers = range(first, min(first + MOST_NAMED, count))
+            outcomes += pass_over(storage, recipe, [f"{number}.img" for number in numbers])
     return {
         "names": names,
-        "outcome": [outcome.get(number, "lost") for number in range(count)],
-        "start_mb": start_mb,
-        "peak_mb": peak_mb,
+        "outcomes": outcomes,
+        "start_mb": memory.start,
+        "peak_mb": memory.peak,
+        "end_mb": memory.end,
         "seconds": time.perf_counter() - start,
         "slowest": [(seconds, names[int(uri[:-4])]) for seconds, uri in storage.slowest],
     }
 
 
+def pass_over(storage: TimedStorage, recipe: Recipe, uris: list[str]) -> list[str]:
+    """ "decoded", "recovered" or the reason of each file, in one epoch of a loader."""
+    loader = Loader(
+        Manifest.from_rows(uris, ["any"] * len(uris)),
+        recipe,
+        Sampler(batch_size=32, sampling="sequential"),
+        storage=storage,
+        on_bad_image="mask",
+        max_bad=1.0,
+        threads=THREADS,
+    )
+    outcomes = ["lost"] * len(uris)
+    with loader.epoch(0) as batches:
+        for batch in batches:
+            for position, source in zip(batch.positions, batch.sources, strict=True):
+                outcomes[position] = "decoded" if source >= 0 else "unnamed"
+    for image in loader.quarantine.recovered:
+        outcomes[image.position] = "recovered"
+    for image in loader.quarantine.bad:
+        outcomes[image.position] = image.reason
+    return outcomes
+
+
 def main() -> None:
+    """Parses, runs, writes the result."""
     folder, seed, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    # The library's own log names bad images; it is not what is looked for here.
+    logging.getLogger("infeed").propagate = False
+    logging.getLogger("infeed").addHandler(logging.NullHandler())
     result = run(folder, seed, count, sys.argv[4] if len(sys.argv) > 4 else "rgb")
-    result["counts"] = Counter(result["outcome"])
     (folder / "result.json").write_text(json.dumps(result))
 
 
