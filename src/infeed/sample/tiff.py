@@ -56,6 +56,7 @@ _MOST_ENTRIES: Final = 512
 _PLAIN: Final = 1
 _COMPRESSIONS: Final = frozenset({_PLAIN, 2, 3, 4, 5, 7, 8, 32946, 32773, 34925, 50000})
 _MERGED: Final = frozenset({0, 1, 2, 3, 5})  # grey, RGB, palette, CMYK: a row has no gaps
+_MOST_SAMPLES: Final = 6  # for more, Pillow complains in the log
 _LARGEST_TILE: Final = 1 << 24
 
 _WANTED: Final = frozenset({_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT, ORIENTATION_TAG})
@@ -181,7 +182,7 @@ def _form(tags: dict[int, list[int]]) -> _Form:
         raise DecodeError(
             f"the TIFF is packed by method {compression}, which is not read", reason="unsupported"
         )
-    if not 1 <= samples <= 8 or max(tags[_BITS]) > 64:
+    if not 1 <= samples <= _MOST_SAMPLES or max(tags[_BITS]) > 64:
         raise DecodeError(
             f"the TIFF has {samples} values of {tags[_BITS]} bits a pixel", reason="unsupported"
         )
