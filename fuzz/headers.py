@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import atheris
 
@@ -91,7 +91,12 @@ def seeds() -> Iterator[bytes]:
         for format_ in ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF"):
             if (format_, mode) == ("JPEG", "RGBA"):
                 continue
-            for options in ({}, {"exif": exif}, {"save_all": True, "append_images": [image]}):
+            variants: tuple[dict[str, Any], ...] = (
+                {},
+                {"exif": exif},
+                {"save_all": True, "append_images": [image]},
+            )
+            for options in variants:
                 if "save_all" in options and format_ in ("JPEG", "BMP"):
                     continue
                 file = io.BytesIO()

@@ -190,6 +190,20 @@ for sampling in ("4:4:4", "4:2:2", "4:2:0", "4:0:0"):
     add(f"avif {sampling}", save, 40, 64, "RGB", "AVIF", **options)
     add(f"avif {sampling} alpha", save, 40, 64, "RGBA", "AVIF", **options)
 add("bmp run lengths", mutants.run_length_bmp, 40, 64)
+
+
+def bmp_16(masks=()):
+    """A BMP with 5 bits a colour, or as many as the masks say."""
+    pixels = (np.arange(40 * 64) * 137 % 65536).astype("<u2").tobytes()
+    start = 54 + 4 * len(masks)
+    head = struct.pack("<IHHI", start + len(pixels), 0, 0, start)
+    packing = 3 if masks else 0
+    info = struct.pack("<IiiHHIIiiII", 40, 64, 40, 1, 16, packing, len(pixels), 0, 0, 0, 0)
+    return b"BM" + head + info + struct.pack(f"<{len(masks)}I", *masks) + pixels
+
+
+add("bmp 16 bits, 5 5 5", bmp_16)
+add("bmp 16 bits, 5 6 5", bmp_16, (0xF800, 0x07E0, 0x001F))
 add("gif interlaced", save, 40, 64, "P", "GIF", interlace=1)
 add("gif transparent", save, 40, 64, "P", "GIF", transparency=3)
 add("webp animated", lambda: mutants.originals()["webp animated"])

@@ -14,6 +14,7 @@ _END: Final = 0x3B
 # What comes before a first picture is a handful of blocks, a comment or a profile of some
 # hundred; the picture itself has one for each 255 bytes.
 _MOST_BLOCKS_BEFORE: Final = 65_536
+_MOST_BLOCKS_SKIPPED: Final = 1 << 18
 _MOST_BLOCKS_WITHIN: Final = 1 << 20
 
 
@@ -63,7 +64,7 @@ def _find_picture(data: bytes) -> tuple[int, bytes]:
         raise DecodeError(f"the GIF ends after {len(data)} bytes", reason="truncated")
     at = _colors_end(data)
     control = b""
-    left = _MOST_BLOCKS_WITHIN
+    left = _MOST_BLOCKS_SKIPPED
     for _ in range(_MOST_BLOCKS_BEFORE):
         if at + 10 > len(data):
             raise DecodeError(

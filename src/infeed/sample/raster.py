@@ -1,7 +1,8 @@
 """Every format but JPEG, each by the library that was found right about it.
 
     PNG, WebP    OpenCV; Pillow where transparency is kept, or several frames
-    BMP          OpenCV; Pillow for palettes, of which OpenCV speaks on stderr
+    BMP          OpenCV for 24 and 32 bits; Pillow for palettes, of which OpenCV speaks on
+                 stderr, and 16 bits, whose white OpenCV leaves at 248
     TIFF         Pillow: OpenCV blends transparent colours into black
     GIF, AVIF    Pillow: the oldest OpenCV that we take reads neither
 
@@ -149,5 +150,5 @@ def _is_for_cv2(data: bytes, header: Header) -> bool:
         return data[8:16] != b"WEBPVP8X" or not data[20] & 0x02
     if header.format == "bmp":
         header_size = int.from_bytes(data[14:18], "little")
-        return 40 <= header_size <= 124 and data[28] in (16, 24, 32) and data[30:34] in _BMP_PLAIN
+        return 40 <= header_size <= 124 and data[28] in (24, 32) and data[30:34] in _BMP_PLAIN
     return header.format == "png"
