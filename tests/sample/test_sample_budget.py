@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from infeed.sample.budget import DecodeBudget
+from infeed.sample.budget import BUDGET_BYTES, DecodeBudget
 from infeed.sample.decode import decode_into
 from infeed.sample.header import read_header
 from infeed.sample.peak import FREE_BYTES, MOST_BYTES_A_PIXEL, peak_bytes
@@ -95,7 +95,7 @@ def test_a_wait_that_is_interrupted_leaves_no_place_in_the_line():
 
 FORK = """
 import os
-from infeed.sample.budget import DecodeBudget
+from infeed.sample.budget import BUDGET_BYTES, DecodeBudget
 budget = DecodeBudget(10)
 with budget.hold(10):
     child = os.fork()
@@ -181,3 +181,60 @@ def test_many_threads_with_large_pictures_all_finish():
         for future in [threads.submit(decode, data, recipe, budget) for _ in range(24)]:
             future.result(SECONDS)
     assert budget.held == 0
+
+
+LARGE = """
+import io
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from infeed.sample import Recipe, Scratch, decode_into, use_one_thread_per_call
+
+
+def anonymous():
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("RssAnon:")[1].split()[0]) * 1024
+
+
+side, threads = int(sys.argv[1]), int(sys.argv[2])
+file = io.BytesIO()
+Image.new("RGB", (side, side), 120).save(file, "JPEG")
+data = file.getvalue()
+use_one_thread_per_call()
+recipe = Recipe(height=32, width=32, decode="exact")
+start = peak = anonymous()
+done = threading.Event()
+
+
+def watch():
+    global peak
+    while not done.wait(0.002):
+        peak = max(peak, anonymous())
+
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+with ThreadPoolExecutor(threads) as pool:
+    for future in [
+        pool.submit(decode_into, data, recipe, np.empty(recipe.shape, np.uint8), Scratch())
+        for _ in range(threads)
+    ]:
+        future.result()
+done.set()
+watcher.join()
+sys.stdout.write(str(peak - start))
+"""
+
+
+@pytest.mark.slow
+def test_thirty_two_threads_with_the_largest_pictures_stay_within_the_budget():
+    # 89 megapixels as RGB are 268 MB: 8.6 GB if all were made at once.
+    printed = subprocess.run(
+        [sys.executable, "-c", LARGE, "9459", "32"], capture_output=True, text=True, check=True
+    )
+    assert 268_000_000 < int(printed.stdout) < BUDGET_BYTES + 500_000_000
