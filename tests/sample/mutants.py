@@ -44,7 +44,7 @@ def originals() -> dict[str, bytes]:
     deep = Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 257)
     frames = {"save_all": True, "append_images": [rgb.rotate(90), rgb.rotate(180)]}
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112], exif[0x010F] = 6, "a camera"  # the second keeps the block in an AVIF
     made: dict[str, bytes] = {}
 
     def add(name: str, image: Image.Image, format_: str, **options: object) -> None:
