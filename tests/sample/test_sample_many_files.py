@@ -212,6 +212,8 @@ add("png animated", lambda: mutants.originals()["png animated"])
 add("avif animated", lambda: mutants.originals()["avif animated"])
 
 for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "zstd", "lzma", "jpeg"):
+    if compression == "zstd" and not mutants.HAS_ZSTD:
+        continue
     for mode in ("RGB", "L", "RGBA", "CMYK", "P", "LA", "I;16"):
         if compression == "jpeg" and mode not in ("RGB", "L"):
             continue
