@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple, NoReturn
 
-from infeed.errors import DecodeError
+from infeed.errors import DecodeError, DecodeReason
 from infeed.sample.avif import read_avif
 from infeed.sample.gif import read_gif
 from infeed.sample.orientation import UPRIGHT, read_orientation
@@ -42,7 +42,8 @@ class Header(NamedTuple):
         width: as stored, before it is turned upright.
         height: as stored.
         orientation: 1..8, as in Exif; how the stored pixels are to be turned.
-        progressive: a JPEG whose pixels come in several scans.
+        progressive: a JPEG whose pixels come in ever finer scans.
+        one_scan: a JPEG whose first scan is all that a decoder reads.
     """
 
     format: Format
@@ -50,6 +51,7 @@ class Header(NamedTuple):
     height: int
     orientation: int = UPRIGHT
     progressive: bool = False
+    one_scan: bool = False
 
 
 def read_header(data: bytes) -> Header:
@@ -115,12 +117,15 @@ def _refuse_unknown(data: bytes) -> NoReturn:
 
 def _read_jpeg(data: bytes) -> Header:
     orientation = 0
+    size: tuple[int, int, int, int] | None = None  # width, height, colours, kind
+    reason: DecodeReason
     end = len(data)
     at = 2
     for _ in range(_MOST_PARTS):
         # As libjpeg does: whatever stands before a marker is passed over.
         at = data.find(b"\xff", at)
         if at < 0 or at + 9 > end:
+            why, reason = f"ends after {end} bytes, before its size", "truncated"
             break
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
@@ -129,25 +134,35 @@ def _read_jpeg(data: bytes) -> Header:
         if marker == 0 or marker == 1 or 0xD0 <= marker <= 0xD8:  # these carry no length
             at += 2
             continue
-        length = data[at + 2] << 8 | data[at + 3]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return Header(
-                "jpeg",
-                data[at + 7] << 8 | data[at + 8],
-                data[at + 5] << 8 | data[at + 6],
-                orientation or UPRIGHT,
-                marker in _PROGRESSIVE,
-            )
         if marker == 0xD9 or marker == 0xDA:
-            raise DecodeError("the JPEG has no size before its pixels", reason="corrupt")
-        if marker == 0xE1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = read_orientation(data, at + 10, min(at + 2 + length, end))
+            why, reason = "has no size before its pixels", "corrupt"
+            if size is None or marker == 0xD9:
+                break
+            # What comes behind a first scan of all colours is never read.
+            one_scan = data[at + 4] == size[2] and size[3] not in _PROGRESSIVE
+            return _jpeg_header(size, orientation, one_scan=one_scan)
+        length = data[at + 2] << 8 | data[at + 3]
+        if size is None:
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+                size = (
+                    data[at + 7] << 8 | data[at + 8],
+                    data[at + 5] << 8 | data[at + 6],
+                    data[at + 9] if at + 9 < end else 0,
+                    marker,
+                )
+            elif marker == 0xE1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
+                orientation = read_orientation(data, at + 10, min(at + 2 + length, end))
         at += 2 + max(length, 2)
     else:
-        raise DecodeError(
-            f"the JPEG has more than {_MOST_PARTS} parts before its size", reason="corrupt"
-        )
-    raise DecodeError(f"the JPEG ends after {end} bytes, before its size", reason="truncated")
+        why, reason = f"has more than {_MOST_PARTS} parts before its size", "corrupt"
+    if size is None:
+        raise DecodeError(f"the JPEG {why}", reason=reason)
+    return _jpeg_header(size, orientation, one_scan=False)
+
+
+def _jpeg_header(size: tuple[int, int, int, int], orientation: int, *, one_scan: bool) -> Header:
+    width, height, _, kind = size
+    return Header("jpeg", width, height, orientation or UPRIGHT, kind in _PROGRESSIVE, one_scan)
 
 
 def _read_webp(data: bytes) -> Header:

@@ -43,7 +43,7 @@ def peak_bytes(header: Header, data: bytes, color_mode: ColorMode, factor: int) 
     if header.format == "jpeg":
         # Where the pixels come in several scans, all coefficients are kept: 2 bytes each, of up
         # to four colours. Reducing saves none of that.
-        scans = data.count(b"\xff\xda")
+        scans = 1 if header.one_scan else data.count(b"\xff\xda")
         kept = 8 * pixels if header.progressive or scans > 1 else 0
         # Inks come as four colours, whatever is made of them.
         return max(made, 3 * pixels // (factor * factor)) * 3 // 2 + kept + turned
