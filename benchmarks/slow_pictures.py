@@ -135,6 +135,7 @@ def pictures() -> Iterator[tuple[str, Callable[[], bytes], Recipe]]:
             lambda nbytes=nbytes: png(SIDE, SIDE, 16, 6, nbytes, 1),  # type: ignore[misc]  # bound
             recipe,
         )
+    yield "png of 4 million rows", lambda: png(20, 1 << 22, 8, 0, 21 << 22), fast
     yield "png of one column", lambda: png(1, 89_000_000, 8, 0, 178_000_000), fast
     yield "png of one row", lambda: png(89_000_000, 1, 8, 0, 89_000_001), fast
     yield "webp, noise", lambda: saved(noise(15_360, 5_120), "WEBP", method=0, quality=60), fast

@@ -89,6 +89,11 @@ def test_a_picture_of_the_strangest_shape_is_read(interpolation, sides):
         assert out.max() == 0x37
 
 
+def test_a_png_of_millions_of_rows_is_refused_before_it_is_unpacked():
+    assert reason_of(png(1, (1 << 22) + 1, b"")) == "unsupported"
+    assert reason_of(png(1, 1 << 22, b"")) == "corrupt"  # has no rows
+
+
 def pixel_chunks(data):
     at, kinds = 8, []
     while at < len(data):

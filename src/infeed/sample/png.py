@@ -28,6 +28,7 @@ _FORMS: Final = {
     4: (2, frozenset({8, 16})),
     6: (4, frozenset({8, 16})),
 }
+_MOST_ROWS: Final = 1 << 22  # libpng takes 40 ns for each, however short
 _LAST_FILTER: Final = 4
 # Adam7: top, left, and the steps down and across of each pass.
 _PASSES: Final = (
@@ -80,7 +81,7 @@ def strip_png(data: bytes, *, keep_transparency: bool) -> bytearray:
         keep_transparency: whether `tRNS`, the transparency of colours, is kept.
 
     Raises:
-        DecodeError: `truncated` or `corrupt`.
+        DecodeError: `truncated`, `corrupt` or `unsupported`.
     """
     view = memoryview(data)
     header = b""
@@ -126,7 +127,7 @@ class _Form:
     """What the header chunk says of the packed pixels.
 
     Raises:
-        DecodeError: `corrupt`: no such PNG can be.
+        DecodeError: `corrupt`: no such PNG can be; `unsupported`: it is too tall.
     """
 
     def __init__(self, header: bytes) -> None:
@@ -141,6 +142,8 @@ class _Form:
                 f"the PNG has pixels of kind {tuple(header[8:])}, which do not exist",
                 reason="corrupt",
             )
+        if self.height > _MOST_ROWS:
+            raise DecodeError(f"a PNG of {self.height:,} rows", reason="unsupported")
         passes = _PASSES if interlacing else ((0, 0, 1, 1),)
         self.parts: list[tuple[int, int]] = []
         """(rows, bytes a row with its filter) of each pass that has pixels."""
