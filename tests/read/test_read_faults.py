@@ -268,3 +268,10 @@ def test_a_message_neither_steers_a_terminal_nor_fills_it(root, uri):
         LocalStorage(root).read(uri)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+def test_a_name_of_a_few_hundred_thousand_accents_is_missing_at_once(root):
+    """Their order takes quadratic time, minutes of it, to put into another Unicode form."""
+    with pytest.raises(StorageError) as caught:
+        LocalStorage(root).read("a" + "\u0300\u0316" * 200_000 + ".jpg")
+    assert caught.value.reason == "missing"

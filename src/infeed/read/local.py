@@ -32,6 +32,8 @@ _PLAIN_FLAGS: Final = _OPEN_FLAGS | os.O_NOFOLLOW
 
 _TYPE: Final = 0o170000  # the bits of a mode that say what it is
 
+_LONGEST_PATH: Final = 4096  # bytes; PATH_MAX of Linux
+
 _MOST_FOLDERS: Final = 65_536  # that are remembered as plain
 
 _MISSING: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
@@ -270,6 +272,10 @@ class LocalStorage:
 
     def _hint(self, name: bytes) -> str:
         """What a person would try next, when one of the two common slips is the cause."""
+        # No path is longer; and the time that Unicode takes to order the accents of a letter grows
+        # with the square of their number: a name of a million would take minutes.
+        if len(name) > _LONGEST_PATH:
+            return ""
         if b"\\" in name and os.path.exists(self._prefix + name.replace(b"\\", b"/")):
             return " It exists with '/' where the manifest has '\\'."
         text = name.decode("utf-8", "surrogateescape")
