@@ -270,8 +270,12 @@ def test_a_message_neither_steers_a_terminal_nor_fills_it(root, uri):
     assert len(str(caught.value)) < 500
 
 
-def test_a_name_of_a_few_hundred_thousand_accents_is_missing_at_once(root):
-    """Their order takes quadratic time, minutes of it, to put into another Unicode form."""
-    with pytest.raises(StorageError) as caught:
-        LocalStorage(root).read("a" + "\u0300\u0316" * 200_000 + ".jpg")
-    assert caught.value.reason == "missing"
+@pytest.mark.parametrize("part", ["\u0300\u0316", "y/", "./", "x/../", "\\"])
+def test_a_name_of_a_million_parts_is_missing_at_once(root, part):
+    """Folders that are followed, and accents that are ordered, take quadratic time."""
+    storage = LocalStorage(root)
+    for ask in (storage.read, storage.name):
+        with pytest.raises(StorageError, match="no file can have the name .* bytes") as caught:
+            ask("a" + part * 1_000_000)
+        assert caught.value.reason == "missing"
+    assert storage.stamps(["a" + part * 1_000_000]) == [None]

@@ -129,6 +129,13 @@ class LocalStorage:
                 f"no file can have the name {show(uri)}: it is not text that UTF-8 can write",
                 reason="missing",
             ) from None
+        # Not looked for at all: the time that it takes to follow folders, and to put accents into
+        # their order, grows with the square of their number; a million would take minutes.
+        if len(name) > _LONGEST_PATH:
+            raise StorageError(
+                f"no file can have the name {show(uri)}: it has {len(name):,} bytes",
+                reason="missing",
+            )
         # A name without folders cannot lead anywhere; most have none.
         if not self.outside and (b"/" in name or name == b".."):
             self._refuse_leaving(uri, name)
@@ -272,10 +279,6 @@ class LocalStorage:
 
     def _hint(self, name: bytes) -> str:
         """What a person would try next, when one of the two common slips is the cause."""
-        # No path is longer; and the time that Unicode takes to order the accents of a letter grows
-        # with the square of their number: a name of a million would take minutes.
-        if len(name) > _LONGEST_PATH:
-            return ""
         if b"\\" in name and os.path.exists(self._prefix + name.replace(b"\\", b"/")):
             return " It exists with '/' where the manifest has '\\'."
         text = name.decode("utf-8", "surrogateescape")
