@@ -162,8 +162,8 @@ class BatchWork:
                 self._sources[row] = candidate
                 return
         raise TooManyBadImagesError(
-            f"No record could replace {show(self._stages.manifest.uri(position))}: all that were tried "
-            f"are bad too. Is the image folder right?\n{self._stages.quarantine.summary()}"
+            f"No record could replace {show(self._stages.manifest.uri(position))}: all that were "
+            f"tried are bad too. Is the image folder right?\n{self._stages.quarantine.summary()}"
         )
 
     def _load(self, position: int, image: np.ndarray, task: _Task) -> None:
