@@ -10,9 +10,8 @@ import numpy.typing as npt
 from infeed.cache import Source, Store, checksum, decode_jpeg_into, encode_jpeg
 from infeed.errors import BadImageError, StorageError, TooManyBadImagesError
 from infeed.manifest import encode
-from infeed.manifest.place import show
 from infeed.order import BatchPlan
-from infeed.printable import printable
+from infeed.printable import printable, show
 from infeed.sample import Scratch, decode_into, to_float32
 from infeed.stages import Stages
 from infeed.stream.batch import Batch

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, NoReturn, final
 
 from infeed.errors import StorageError
-from infeed.manifest.place import show
 from infeed.plain_file import other_kind
+from infeed.printable import show
 from infeed.read.storage import Stamp
 from infeed.read.transient import is_transient
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from infeed.loader import Loader
-from infeed.manifest.place import show
+from infeed.printable import show
 from infeed.report.printable import printable
 from infeed.stream import Batch
 
