@@ -11,6 +11,7 @@ finding too. Of a JSON text that both this and Python's own reader take, both mu
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -27,7 +28,9 @@ SECONDS = 1.0
 MEGABYTES = 200
 LARGEST = 1 << 18
 
-FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-manifests-"))
+# One for all runs: libFuzzer ends the process without a chance to remove it.
+FOLDER = Path(tempfile.gettempdir()) / "infeed-fuzz-manifests"
+INPUT = FOLDER / f"{os.getpid()}.txt"
 
 SEEDS = (
     b'[{"image_id": "x.jpg", "disease_class": 3}, {"image_id": "y.JPG", "disease_class": 10}]',
@@ -115,12 +118,11 @@ def one_input(data: bytes) -> None:
     if len(data) < 3:
         return
     how, text = data[0], text_of(data[1:])
-    path = FOLDER / "manifest.txt"
-    path.write_bytes(text)
+    INPUT.write_bytes(text)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     try:
-        manifest = read(how, path)
+        manifest = read(how, INPUT)
     except ManifestError as error:
         shown = str(error)
         assert len(shown) < 20_000, len(shown)
@@ -139,6 +141,7 @@ def one_input(data: bytes) -> None:
 
 def main() -> None:
     """Fuzzes, from `SEEDS` and what is in the folders that are given."""
+    FOLDER.mkdir(exist_ok=True)
     arguments = sys.argv
     if not any(Path(argument).is_file() for argument in arguments[1:]):  # one to be run again
         arguments = [*arguments, str(seeds())]
@@ -159,7 +162,7 @@ def quoted(word: bytes) -> str:
 def seeds() -> Path:
     """A folder with `SEEDS`, each for several ways to read it, plain and repeated."""
     folder = FOLDER / "seeds"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for number, seed in enumerate(SEEDS):
         for how in (0, 0x40, 0x42, 0x84, 0xC0, 0x20, 0x30, 0x08):
             name = f"{number}-{how:02x}"

@@ -11,7 +11,7 @@ from infeed.cache import Source, Store, checksum, decode_jpeg_into, encode_jpeg
 from infeed.errors import BadImageError, StorageError, TooManyBadImagesError
 from infeed.manifest import encode
 from infeed.order import BatchPlan
-from infeed.printable import printable
+from infeed.printable import printable, show
 from infeed.sample import Scratch, decode_into, to_float32
 from infeed.stages import Stages
 from infeed.stream.batch import Batch
@@ -161,8 +161,8 @@ class BatchWork:
                 self._sources[row] = candidate
                 return
         raise TooManyBadImagesError(
-            f"No record could replace {self._stages.manifest.uri(position)!r}: all that were tried "
-            f"are bad too. Is the image folder right?\n{self._stages.quarantine.summary()}"
+            f"No record could replace {show(self._stages.manifest.uri(position))}: all that were "
+            f"tried are bad too. Is the image folder right?\n{self._stages.quarantine.summary()}"
         )
 
     def _load(self, position: int, image: np.ndarray, task: _Task) -> None:
@@ -198,7 +198,7 @@ class BatchWork:
         if note is not None:
             # Not kept, so that it is noted each time.
             stages.quarantine.add_recovered(
-                BadImage(position, uri, "recovered", f"record {position}, {uri!r}: {note}")
+                BadImage(position, uri, "recovered", f"record {position}, {show(uri)}: {note}")
             )
         elif source is not None:
             task.sources.append(source)
@@ -253,11 +253,11 @@ class BatchWork:
     def _place_of(self, position: int) -> str:
         uri = self._stages.manifest.uri(position)
         plan = self._plan
-        return f"record {position}, {uri!r}, batch {plan.number} of epoch {plan.epoch}"
+        return f"record {position}, {show(uri)}, batch {plan.number} of epoch {plan.epoch}"
 
     def _note_bad(self, position: int, error: BadImageError) -> None:
         uri = self._stages.manifest.uri(position)
-        where = f"record {position}, {uri!r}"
+        where = f"record {position}, {show(uri)}"
         if self._stages.on_bad_image == "raise":
             error.add_note(self._place_of(position))
             raise error

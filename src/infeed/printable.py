@@ -1,9 +1,19 @@
-"""Names that can steer nothing."""
+"""Names and values that can steer nothing, and are no longer than a message."""
 
 from __future__ import annotations
 
 import re
+from reprlib import Repr
 from typing import Final
+
+_SHOWN_CHARACTERS: Final = 120
+
+# Looks at no more of a value than it shows: `repr` of a row may take gigabytes, and it fails on
+# lists in lists in lists that JSON could still read.
+_REPR: Final = Repr()
+_REPR.maxlevel = 4
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = _SHOWN_CHARACTERS
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = _REPR.maxset = 20
 
 # What `str.isprintable` takes for visible and no eye sees: fillers, blanks that are symbols, and
 # marks that choose between forms of the letter before them (Unicode: Default_Ignorable).
@@ -35,6 +45,27 @@ def printable_lines(text: str) -> str:
     'one\\ntwo\\\\x1b[2J\\n'
     """
     return "\n".join(map(printable, text.split("\n")))
+
+
+def show(value: object) -> str:
+    """`repr(value)`, cut where it is too long for a message; always printable.
+
+    >>> show("x" * 1000)[-8:]
+    "xxxx...'"
+    """
+    if isinstance(value, str | bytes):
+        text = repr(value[:_SHOWN_CHARACTERS])
+        if len(value) > _SHOWN_CHARACTERS:
+            text += text[-1]  # longer than what is shown, whatever was cut
+    else:
+        try:
+            text = _REPR.repr(value)
+        except ValueError:  # an integer with more digits than Python writes
+            text = f"a very large {type(value).__name__}"
+    text = printable(text)
+    if len(text) <= _SHOWN_CHARACTERS:
+        return text
+    return f"{text[: _SHOWN_CHARACTERS - 4]}...{text[-1]}"
 
 
 def _escaped(character: str) -> str:

@@ -101,13 +101,16 @@ def test_train_names_bad_images_and_its_folder(run):
 
 def test_what_a_run_leaves_can_be_read_on_a_terminal_and_by_programs(run):
     folder = run[0]
-    texts = [path for path in folder.iterdir() if path.suffix in (".json", ".csv")]
+    texts = [path for path in folder.iterdir() if path.suffix in (".json", ".jsonl", ".csv")]
     assert len(texts) >= 4
     for path in texts:
         text = path.read_text("utf-8")
         assert unprintable(text.replace("\r\n", "\n")) == [], path
         if path.suffix == ".json":
             json.loads(text)
+        elif path.suffix == ".jsonl":
+            reasons = [json.loads(line)["reason"] for line in text.splitlines()]
+            assert sorted(reasons) == ["empty", "missing", "not_an_image"]
         else:
             assert len(list(csv.DictReader(io.StringIO(text)))) == 1
     names = json.loads((folder / "class_names.json").read_text("utf-8"))

@@ -42,3 +42,20 @@ def test_a_setting_that_does_not_fit_names_the_manifest_printably():
             storage=MemoryStorage({}),
         )
     assert str(caught.value).isprintable()
+
+
+def test_a_name_of_any_length_makes_short_messages(caplog):
+    name = "\u0300" * 1_000_000
+    loader = Loader(
+        Manifest.from_rows([name]),
+        Recipe(height=8, width=8),
+        Sampler(batch_size=1),
+        storage=MemoryStorage({}),
+        on_bad_image="mask",
+        max_bad=1.0,
+    )
+    loader.batch(0, 0)
+    (bad,) = loader.quarantine.bad
+    assert bad.uri == name
+    assert len(bad.message) < 500
+    assert max(map(len, caplog.messages)) < 500

@@ -22,8 +22,9 @@ import pytest
 
 from infeed.errors import ManifestError
 from infeed.manifest import Manifest
-from infeed.manifest.place import listing, show
+from infeed.manifest.place import listing
 from infeed.manifest.text_file import TextFile
+from infeed.printable import show
 
 READERS = [Manifest.from_json, Manifest.from_csv, Manifest.open]
 JSON = b'[{"image": "a.jpg", "label": 1}]'

@@ -268,3 +268,14 @@ def test_a_message_neither_steers_a_terminal_nor_fills_it(root, uri):
         LocalStorage(root).read(uri)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("part", ["\u0300\u0316", "y/", "./", "x/../", "\\"])
+def test_a_name_of_a_million_parts_is_missing_at_once(root, part):
+    """Folders that are followed, and accents that are ordered, take quadratic time."""
+    storage = LocalStorage(root)
+    for ask in (storage.read, storage.name):
+        with pytest.raises(StorageError, match=r"no file can have the name .* bytes") as caught:
+            ask("a" + part * 1_000_000)
+        assert caught.value.reason == "missing"
+    assert storage.stamps(["a" + part * 1_000_000]) == [None]

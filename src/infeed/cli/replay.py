@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Far beyond any run, and far below where the arithmetic of the order ends.
 LARGEST = 10**12
 
+LONGEST_CELL = 255
+
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -196,6 +198,11 @@ def _in_words(title: str, facts: dict[str, str], rows: Sequence[BatchRow], out: 
 
 
 def _cells(row: BatchRow) -> tuple[str, ...]:
-    label = "" if row.label is None else f"{row.label} {printable(str(row.label_name))}"
-    file = printable(row.file) + (f"  [{row.words}]" if row.happened else "")
+    label = "" if row.label is None else f"{row.label} {_cut(printable(str(row.label_name)))}"
+    file = _cut(printable(row.file)) + (f"  [{_cut(row.words)}]" if row.happened else "")
     return (str(row.row), str(row.position), f"{row.weight:g}", label, file)
+
+
+def _cut(text: str) -> str:
+    """A text that is no longer than a name of a file can be, for a table."""
+    return text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}..."

@@ -9,7 +9,8 @@ from typing import Final
 
 from infeed.errors import ManifestError
 from infeed.manifest.extensions import looks_like_an_image
-from infeed.manifest.place import listing, show
+from infeed.manifest.place import listing
+from infeed.printable import show
 
 _IMAGE: Final = re.compile(
     r"(image|img|photo|picture|file)(_?(id|file|name|path|uri|file_?name|file_?path))?|path|uri"

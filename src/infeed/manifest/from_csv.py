@@ -10,10 +10,10 @@ from typing import Final, NamedTuple, TextIO, final
 from infeed.errors import ManifestError
 from infeed.manifest.columns import ColumnChoice
 from infeed.manifest.extensions import looks_like_an_image
-from infeed.manifest.place import listing, show
+from infeed.manifest.place import listing
 from infeed.manifest.rows import Rows
 from infeed.manifest.text_file import TextFile
-from infeed.printable import printable
+from infeed.printable import printable, show
 
 _DELIMITERS: Final = (",", "\t", ";", "|")
 _MAX_LINE_CHARACTERS: Final = 1 << 20

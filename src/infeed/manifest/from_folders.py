@@ -10,9 +10,9 @@ from typing import Final, final
 from infeed.errors import ManifestError
 from infeed.manifest.classes import given_class_names
 from infeed.manifest.extensions import extension_suffixes
-from infeed.manifest.place import listing, show, working_folder
+from infeed.manifest.place import listing, working_folder
 from infeed.manifest.rows import Rows
-from infeed.printable import printable
+from infeed.printable import printable, show
 
 CACHE_MARKER: Final = "infeed-cache.json"
 """The file by which a folder is known to be a cache of infeed."""

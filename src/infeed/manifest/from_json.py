@@ -8,9 +8,10 @@ from typing import Any
 from infeed.errors import ManifestError
 from infeed.manifest.columns import ColumnChoice, Columns
 from infeed.manifest.json_objects import JsonObject, JsonObjects, NotANumber
-from infeed.manifest.place import listing, show
+from infeed.manifest.place import listing
 from infeed.manifest.rows import Rows
 from infeed.manifest.text_file import TextFile
+from infeed.printable import show
 
 
 def read_json(file: TextFile, choice: ColumnChoice, rows: Rows) -> None:

@@ -9,8 +9,8 @@ from math import isnan
 from typing import Any, Final
 
 from infeed.errors import ManifestError
-from infeed.manifest.place import show
 from infeed.manifest.rows import Rows
+from infeed.printable import show
 
 _END: Final = object()
 

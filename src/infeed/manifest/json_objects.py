@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Final, TextIO, final
 
 from infeed.errors import ManifestError
-from infeed.manifest.place import place, show
+from infeed.manifest.place import place
+from infeed.printable import show
 
 _CHUNK_CHARACTERS: Final = 1 << 18
 # A text of twice that is parsed at most, into about forty times as many bytes.

@@ -24,11 +24,11 @@ from infeed.manifest.from_json import read_json
 from infeed.manifest.from_values import read_values
 from infeed.manifest.gather import gather
 from infeed.manifest.missing_images import refuse_missing
-from infeed.manifest.place import show, working_folder
+from infeed.manifest.place import working_folder
 from infeed.manifest.record import Record
 from infeed.manifest.rows import Rows
 from infeed.manifest.text_file import TextFile
-from infeed.printable import printable
+from infeed.printable import printable, show
 
 
 @final

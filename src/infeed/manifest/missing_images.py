@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from infeed.errors import ManifestError
-from infeed.manifest.place import show
+from infeed.printable import show
 
 _EXAMPLES: Final = 5
 

@@ -15,8 +15,8 @@ from infeed.errors import ManifestError
 from infeed.manifest.classes import class_codes, given_class_names, sorted_class_names
 from infeed.manifest.duplicates import DUPLICATES, Duplicates, repeated_names
 from infeed.manifest.gather import gather
-from infeed.manifest.place import listing, place, show
-from infeed.printable import printable
+from infeed.manifest.place import listing, place
+from infeed.printable import printable, show
 
 _LOGGER = logging.getLogger(__name__)
 _MAX_WEIGHT: Final = float(np.finfo(np.float32).max)

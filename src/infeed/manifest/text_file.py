@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Final, TextIO, final
 
 from infeed.errors import ManifestError
-from infeed.manifest.place import show, working_folder
+from infeed.manifest.place import working_folder
 from infeed.plain_file import other_kind
-from infeed.printable import printable
+from infeed.printable import printable, show
 
 _UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _COMPRESSED: Final = (

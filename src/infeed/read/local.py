@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, NoReturn, final
 
 from infeed.errors import StorageError
-from infeed.manifest.place import show
 from infeed.plain_file import other_kind
+from infeed.printable import show
 from infeed.read.storage import Stamp
 from infeed.read.transient import is_transient
 
@@ -31,6 +31,8 @@ _OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _PLAIN_FLAGS: Final = _OPEN_FLAGS | os.O_NOFOLLOW
 
 _TYPE: Final = 0o170000  # the bits of a mode that say what it is
+
+_LONGEST_PATH: Final = 4096  # bytes; PATH_MAX of Linux
 
 _MOST_FOLDERS: Final = 65_536  # that are remembered as plain
 
@@ -127,6 +129,13 @@ class LocalStorage:
                 f"no file can have the name {show(uri)}: it is not text that UTF-8 can write",
                 reason="missing",
             ) from None
+        # Not looked for at all: the time that it takes to follow folders, and to put accents into
+        # their order, grows with the square of their number; a million would take minutes.
+        if len(name) > _LONGEST_PATH:
+            raise StorageError(
+                f"no file can have the name {show(uri)}: it has {len(name):,} bytes",
+                reason="missing",
+            )
         # A name without folders cannot lead anywhere; most have none.
         if not self.outside and (b"/" in name or name == b".."):
             self._refuse_leaving(uri, name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import final
 
 from infeed.errors import StorageError
-from infeed.manifest.place import show
+from infeed.printable import show
 
 
 @final

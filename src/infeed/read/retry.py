@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn, final
 
 from infeed.errors import LoaderClosedError, StorageError
-from infeed.manifest.place import show
-from infeed.printable import printable
+from infeed.printable import printable, show
 from infeed.read.storage import StampedStorage, Storage
 from infeed.read.transient import is_transient
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from infeed.loader import Loader
+from infeed.printable import show
 from infeed.report.printable import printable
 from infeed.stream import Batch
 
@@ -77,7 +78,7 @@ def batch_rows(loader: Loader, batch: Batch) -> tuple[BatchRow, ...]:
         why = bad.get(position) if source != position else None
         note = why or recovered.get(source)
         # The quarantine's message begins with the record and its name.
-        _, _, message = note.message.partition(f"{note.uri!r}: ") if note else ("", "", None)
+        _, _, message = note.message.partition(f"{show(note.uri)}: ") if note else ("", "", None)
         label = manifest.record(position if source == -1 else source)
         rows.append(
             BatchRow(
