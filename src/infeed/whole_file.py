@@ -68,9 +68,9 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
             partial.unlink(missing_ok=True)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Removes what writers that were killed have left in `folder`."""
-    for path in folder.glob(f"{PARTIAL}*"):
+def remove_partial_files(folder: Path, *, process: int | None = None) -> None:
+    """Removes what writers that were killed have left in `folder`; or only what `process` has."""
+    for path in folder.glob(f"{PARTIAL}*" if process is None else f"{PARTIAL}{process}-*"):
         with contextlib.suppress(OSError):  # gone already, or somebody else's
             path.unlink()
 

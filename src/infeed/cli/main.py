@@ -1,95 +1,88 @@
-"""`infeed`: the command that holds the others, and the one place where errors become exit codes."""
+"""`infeed`: the one place where errors and signals become exit codes."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
-import traceback
 from typing import NoReturn
 
-import click
-
-from infeed.cli.bench import bench
-from infeed.cli.cache import cache
-from infeed.cli.demo import demo
-from infeed.cli.exits import DATA_PROBLEM, FAILED, INTERRUPTED, USAGE
-from infeed.cli.output import as_options
-from infeed.cli.replay import replay
-from infeed.cli.train import train
-from infeed.errors import InfeedError, ResumeError
-from infeed.report.printable import printable
-from infeed.version import __version__
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="infeed")
-def commands() -> None:
-    """Feed Keras from image sets larger than memory.
-
-    \b
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the data has problems,
-    130 interrupted by Ctrl-C.
-    """
-
-
-commands.add_command(demo)
-commands.add_command(train)
-commands.add_command(bench)
-commands.add_command(replay)
-commands.add_command(cache)
+from infeed.cli.exits import DATA_PROBLEM, FAILED, USAGE
+from infeed.cli.interrupt import Interrupt
 
 
 def main() -> NoReturn:
     """The console script."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal's encoding lacks is no reason to stop.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    code = run(sys.argv[1:])
-    if code == INTERRUPTED:
-        # All of ours is ended and written; but JAX may still compile in threads of its own,
-        # and they crash when an orderly exit takes their client away.
-        with contextlib.suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
-def run(arguments: list[str]) -> int:
-    """The exit code of one command line; prints errors in words, on standard error."""
-    debug = "--debug" in arguments
+    interrupt = Interrupt()
+    code = FAILED
     try:
-        code = commands.main(arguments, prog_name="infeed", standalone_mode=False)
-    except click.exceptions.Abort:
-        return _interrupted()
+        # Before anything is imported that takes its time.
+        interrupt.install()
+        _have_standard_streams()
+        code = run(sys.argv[1:], interrupt)
+        interrupt.over()
     except KeyboardInterrupt:
-        return _interrupted()
+        # It is raised once, so that nothing can come between.
+        interrupt.over(is_interrupted=True)
+    interrupt.end(code)
+
+
+def run(arguments: list[str], interrupt: Interrupt | None = None) -> int:
+    """The exit code of one command line; prints errors in words, on standard error.
+
+    Where a signal has ended the command, whatever came of it says nothing: many a library turns
+    the `KeyboardInterrupt` into an error of its own.
+
+    Raises:
+        KeyboardInterrupt: there was a signal.
+    """
+    interrupt = interrupt or Interrupt()
+    debug = "--debug" in arguments
+    import click
+
+    from infeed.cli.commands import commands
+    from infeed.errors import InfeedError, ResumeError
+
+    try:
+        code = commands.main(arguments, prog_name="infeed", standalone_mode=False, obj=interrupt)
+    except click.exceptions.Abort as abort:
+        interrupt.check()
+        if isinstance(abort.__cause__, EOFError):  # click takes it for the end of a dialogue
+            return _failed(abort.__cause__, FAILED, interrupt, debug=debug)
+        raise KeyboardInterrupt from None
     except click.ClickException as error:
+        interrupt.check()
         error.show()
         return error.exit_code
     except BrokenPipeError:
+        interrupt.check()
         # Whoever read our output, such as `head`, has seen enough. Python would complain
         # again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except ResumeError as error:
-        return _failed(error, USAGE, debug=debug)
+        return _failed(error, USAGE, interrupt, debug=debug)
     except InfeedError as error:
-        return _failed(error, DATA_PROBLEM, debug=debug)
+        return _failed(error, DATA_PROBLEM, interrupt, debug=debug)
     except ValueError as error:
-        return _failed(error, USAGE, debug=debug)
+        return _failed(error, USAGE, interrupt, debug=debug)
     except (OSError, ImportError, RuntimeError, MemoryError) as error:
-        return _failed(error, FAILED, debug=debug)
+        return _failed(error, FAILED, interrupt, debug=debug)
     except Exception as error:  # noqa: BLE001 - a mistake of ours or of a model's author
+        interrupt.check()
         if not debug:
             print("This was not foreseen; run again with --debug to see where.", file=sys.stderr)
-        return _failed(error, FAILED, debug=debug)
+        return _failed(error, FAILED, interrupt, debug=debug)
     return code if isinstance(code, int) else 0
 
 
-def _failed(error: Exception, code: int, *, debug: bool) -> int:
+def _failed(error: Exception, code: int, interrupt: Interrupt, *, debug: bool) -> int:
+    interrupt.check()
+    import traceback
+
+    from infeed.cli.output import as_options
+    from infeed.report.printable import printable
+
     if debug:
         traceback.print_exc()
     text = str(error) or type(error).__name__
@@ -102,6 +95,20 @@ def _failed(error: Exception, code: int, *, debug: bool) -> int:
     return code
 
 
-def _interrupted() -> int:
-    print("infeed: interrupted", file=sys.stderr)
-    return INTERRUPTED
+def _have_standard_streams() -> None:
+    """Has all three standard streams open, and able to say any name.
+
+    Where one is closed, the next file that is opened would be taken for it: an image of a cache,
+    into which codecs and Python then write their warnings.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")

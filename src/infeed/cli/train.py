@@ -10,6 +10,7 @@ import click
 
 from infeed.cli.budget import budget, max_bad_option
 from infeed.cli.cache_options import cache_options, chosen_cache, in_words
+from infeed.cli.interrupt import Interrupt
 from infeed.cli.output import Output, count, duration, output_options
 from infeed.cli.progress import ProgressLine
 from infeed.errors import InfeedError
@@ -134,6 +135,7 @@ def run_training(
     """Trains as the command does; returns what the run did, and where it is."""
     from infeed.trainers.backend import choose_backend
 
+    interrupt = Interrupt.current()
     backend = choose_backend()
     from infeed.trainers.keras.models import make_model
     from infeed.trainers.keras.training import seed_everything, train_model
@@ -189,6 +191,7 @@ def run_training(
     )
     # Not before everything else is right: a mistake must not leave an empty folder.
     folder = make_run_folder(out, beside=runs, resume=resume)
+    interrupt.tidies(folder, depth=1)
     try:
         if resume and has_backup(folder):
             output.say(f"Resuming the run in {folder}.")
@@ -201,7 +204,7 @@ def run_training(
             f"{validated}; {backend}, {train_set.loader.threads} decoding threads, into {folder}"
             + in_words(train_set.loader)
         )
-        with ProgressLine(output) as line:
+        with ProgressLine(output) as line, interrupt.temporary_folder():
             summary = train_model(
                 network,
                 train_set,
