@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from infeed.cli.exits import DATA_PROBLEM, FAILED, USAGE
-from infeed.cli.interrupt import Interrupt
+
+if TYPE_CHECKING:
+    from infeed.cli.interrupt import Interrupt
 
 
 def main() -> NoReturn:
     """The console script."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until ours is there, without a traceback; and that is before anything takes its time.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from infeed.cli.interrupt import Interrupt
+
     interrupt = Interrupt()
     code = FAILED
     try:
-        # Before anything is imported that takes its time.
         interrupt.install()
         _have_standard_streams()
         code = run(sys.argv[1:], interrupt)
@@ -36,12 +43,14 @@ def run(arguments: list[str], interrupt: Interrupt | None = None) -> int:
     Raises:
         KeyboardInterrupt: there was a signal.
     """
-    interrupt = interrupt or Interrupt()
     debug = "--debug" in arguments
     import click
 
     from infeed.cli.commands import commands
+    from infeed.cli.interrupt import Interrupt
     from infeed.errors import InfeedError, ResumeError
+
+    interrupt = interrupt or Interrupt()
 
     try:
         code = commands.main(arguments, prog_name="infeed", standalone_mode=False, obj=interrupt)
