@@ -3,11 +3,11 @@
     python benchmarks/interrupting.py [--count 50] [--seed 1] [--resume-every 5] [COMMAND ...]
 
 Each command is run whole once, and then interrupted `count` times at instants that are drawn
-evenly over its whole life: by Ctrl-C (SIGINT to the process group), SIGTERM or SIGHUP, once or twice. Each end
-is judged: the exit code, the time it took, what was said, what was left in the run's folder, the cache, TMPDIR
-and /dev/shm, processes of the group, the checksums of the cache; and whether the run goes on to the very
-weights of one that was never interrupted. Prints the distribution of seconds, and every fault; the exit code is 1 if
-there was any.
+evenly over its whole life: by Ctrl-C (SIGINT to the process group), SIGTERM or SIGHUP, once or
+twice. Each end is judged: the exit code, the time it took, what was said, what was left in the
+run's folder, the cache, TMPDIR and /dev/shm, processes of the group, the checksums of the cache;
+and whether the run goes on to the very weights of one that was never interrupted. Prints the
+distribution of seconds, and every fault; the exit code is 1 if there was any.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_SHARES = (5, 4, 1)
 SHARE_OF_DOUBLES = 0.3
 # Of Python's, PyTorch's and our own; others on the machine have theirs.
+SHARED_MEMORY = Path("/dev/shm")
 SHARED_NAMES = ("psm_", "mp-", "sem.mp-", "torch_", "infeed")
 RUN_FILES = {
     *("model.keras", "class_names.json", "recipe.json", "data.json", "log.csv", "run.json"),
@@ -156,7 +157,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         setting = prepared(Path(scratch), arguments.images)
         for name in arguments.commands or COMMANDS:
-            rng = random.Random(f"{arguments.seed} {name}")  # noqa: S311 - the same instants again
+            rng = random.Random(f"{arguments.seed} {name}")  # the same instants again
             life, endings = interrupted(name, setting, rng, arguments)
             faults += sum(bool(each.faults) for each in endings)
             told[name] = {"life": life, "endings": [vars(each) for each in endings]}
@@ -247,7 +248,7 @@ def interrupt(
     numbers, gap = [number], rng.uniform(0.15, 0.4)
     if rng.random() < SHARE_OF_DOUBLES:
         numbers.append(number)
-    shared = set(os.listdir("/dev/shm")) if Path("/dev/shm").is_dir() else set()
+    shared = names_in(SHARED_MEMORY)
     process = start(setting, arguments)
     has_ended = ended_within(process, at)
     begin = time.perf_counter()
@@ -321,9 +322,8 @@ def leftovers(setting: Setting, shared: set[str]) -> list[str]:
         faults += [f"left {name} in the run" for name in others]
         if not any(setting.run.iterdir()):
             faults.append("left an empty folder for the run")
-    if Path("/dev/shm").is_dir():
-        new = set(os.listdir("/dev/shm")) - shared
-        faults += [f"left /dev/shm/{name}" for name in new if name.startswith(SHARED_NAMES)]
+    new = names_in(SHARED_MEMORY) - shared
+    faults += [f"left {name} in shared memory" for name in new if name.startswith(SHARED_NAMES)]
     for cache in (setting.cache, setting.filled):
         if cache.is_dir() and (cache / "infeed-cache.json").exists():
             faults += [
@@ -332,6 +332,11 @@ def leftovers(setting: Setting, shared: set[str]) -> list[str]:
                 if not report.is_right
             ]
     return faults
+
+
+def names_in(folder: Path) -> set[str]:
+    """The names in a folder; none where it is not there."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
 def is_group_left(group: int, until: float) -> bool:

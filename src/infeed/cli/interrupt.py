@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import secrets
@@ -35,7 +34,7 @@ GRACE_SECONDS: Final = 1.4
 TIDY_SECONDS: Final = 0.3
 
 # Whatever started us may pass a Ctrl-C on that the terminal has sent us, too.
-_SAME_PRESS_SECONDS: Final = 0.1
+PRESS_SECONDS: Final = 0.1
 
 # After that an object is dead whose death has swallowed an exception.
 _DROPPED_SECONDS: Final = 0.01
@@ -59,22 +58,29 @@ class Interrupt:
     Args:
         leave: ends the process with an exit code, at once.
         grace_seconds: how long an orderly end may take.
+        press_seconds: signals within that time are one.
 
     Attributes:
         number: of the first signal; None while there was none.
     """
 
     def __init__(
-        self, *, leave: Callable[[int], Any] = os._exit, grace_seconds: float = GRACE_SECONDS
+        self,
+        *,
+        leave: Callable[[int], Any] = os._exit,
+        grace_seconds: float = GRACE_SECONDS,
+        press_seconds: float = PRESS_SECONDS,
     ) -> None:
         self.number: int | None = None
         self._leave = leave
         self._grace = grace_seconds
+        self._press = press_seconds
         self._folders: list[tuple[Path, int]] = []
         self._old: dict[int, Any] = {}
         self._old_hook: Callable[[UnraisableHookArgs], object] = sys.unraisablehook
         self._pipe: tuple[int, int] | None = None
         self._process = os.getpid()
+        self._main = threading.main_thread().ident or 0
         self._temporary: str | None = None
         self._begun = 0.0
         self._raised = False
@@ -83,6 +89,7 @@ class Interrupt:
         self._is_over = False
         self._is_told = False
         self._leaving = threading.Lock()
+        self._mask: set[signal.Signals | int] = set()
 
     @classmethod
     def current(cls) -> Interrupt:
@@ -226,7 +233,11 @@ class Interrupt:
             self._pipe = None
             return
         signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
-        os.register_at_fork(after_in_child=self._forked)
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._after_fork,
+            after_in_child=self._in_child,
+        )
 
     def _read(self) -> None:
         assert self._pipe is not None
@@ -254,7 +265,8 @@ class Interrupt:
             if self._dropped:
                 time.sleep(_DROPPED_SECONDS)
                 self._echoes += 1
-                _thread.interrupt_main(signal.Signals(self.number or signal.SIGINT))
+                # A real one, which also wakes whatever the main thread waits for.
+                signal.pthread_kill(self._main, self.number or signal.SIGINT)
 
     def _seconds_left(self) -> float | None:
         if self.number is None:
@@ -271,7 +283,7 @@ class Interrupt:
 
     def _is_another(self) -> bool:
         """Whether a signal that comes now is another one than the first."""
-        return time.monotonic() - self._begun > _SAME_PRESS_SECONDS
+        return time.monotonic() - self._begun > self._press
 
     def _leave_now(self) -> None:
         """Ends the process, after what can be tidied up in a moment."""
@@ -300,9 +312,21 @@ class Interrupt:
             with contextlib.suppress(OSError, ValueError, RuntimeError):
                 stream.flush()
 
-    def _forked(self) -> None:
-        """In a child: its signals are its own, and must not be told to the parent."""
-        if self._pipe is not None and os.getpid() != self._process:
+    # Around a fork, such as a model's author may do
+
+    def _before_fork(self) -> None:
+        """Signals wait: the child has our pipe, and one of its own would be told to us."""
+        if self._pipe is not None:
+            self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, WORDS)
+
+    def _after_fork(self) -> None:
+        if self._pipe is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def _in_child(self) -> None:
+        """The child's signals are its own."""
+        if self._pipe is not None:
             reading = self._pipe[0]
             self.remove()
             os.close(reading)
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)

@@ -19,13 +19,13 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until ours is there, without a traceback; and that is before anything takes its time.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _have_standard_streams()  # before any file is opened
     from infeed.cli.interrupt import Interrupt
 
     interrupt = Interrupt()
     code = FAILED
     try:
         interrupt.install()
-        _have_standard_streams()
         code = run(sys.argv[1:], interrupt)
         interrupt.over()
     except KeyboardInterrupt:
@@ -51,7 +51,6 @@ def run(arguments: list[str], interrupt: Interrupt | None = None) -> int:
     from infeed.errors import InfeedError, ResumeError
 
     interrupt = interrupt or Interrupt()
-
     try:
         code = commands.main(arguments, prog_name="infeed", standalone_mode=False, obj=interrupt)
     except click.exceptions.Abort as abort:
