@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -96,6 +97,8 @@ def _failed(error: Exception, code: int, interrupt: Interrupt, *, debug: bool) -
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         text = ": ".join(filter(None, (error.filename, error.strerror)))
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            text += ". Let this process open more files (`ulimit -n`), or pass fewer --threads."
     lines = [text, *getattr(error, "__notes__", [])]
     # Names in it may hold what steers a terminal; the lines are ours.
     shown = "\n".join(map(printable, as_options("\n".join(lines)).split("\n")))

@@ -151,11 +151,14 @@ def remove_unfinished_run(folder: Path) -> None:
     """Removes a new run's folder if it holds neither model nor backup: only our files, if any."""
     if (folder / MODEL_FILE).exists() or has_backup(folder):
         return
+    # What cannot be removed must not hide why the run has ended.
     for name in RUN_FILES:
-        (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
     remove_partial_files(folder)
-    with contextlib.suppress(OSError):  # it holds something of somebody else's
-        folder.rmdir()
+    for each in (folder / BACKUP_FOLDER, folder):
+        with contextlib.suppress(OSError):  # it holds something of somebody else's
+            each.rmdir()
 
 
 def read_class_names(path: Path) -> list[str | int]:
