@@ -113,8 +113,8 @@ def _in_words(result: BenchResult) -> str:
     spent = ", ".join(f"{name} {1e6 * s / images:,.0f}" for name, s in stages.items())
     lines.append(f"Thread microseconds an image: {spent}")
     lines.append(
-        f"The decoder alone, {result.limit_processes} processes: {result.limit_images_per_second:,.0f} "
-        "images/s. "
+        f"The decoder alone, {result.limit_processes} processes: "
+        f"{result.limit_images_per_second:,.0f} images/s. "
         + (
             "No epoch was decoded, so that there is no ratio."
             if result.ratio is None
