@@ -14,6 +14,7 @@ from infeed.printable import printable
 PARTIAL = "partial-"
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def write_json(path: Path, value: object) -> None:
@@ -67,19 +68,26 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
         if durable:
             _sync(path.parent)
     except OSError as error:
-        cure = "Free some space there, or choose" if error.errno in _NO_SPACE else "Choose"
         raise OSError(
             f"{printable(str(path))} cannot be written: {error.strerror or error}. "
-            f"{cure} another folder."
+            f"{_cure(error.errno)}"
         ) from error
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is there
             partial.unlink(missing_ok=True)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Removes what writers that were killed have left in `folder`."""
-    for path in folder.glob(f"{PARTIAL}*"):
+def _cure(number: int | None) -> str:
+    if number in _NO_SPACE:
+        return "Free some space there, or choose another folder."
+    if number in _NO_FILES:
+        return "Let this process open more files: raise `ulimit -n`."
+    return "Choose another folder."
+
+
+def remove_partial_files(folder: Path, *, process: int | None = None) -> None:
+    """Removes what writers that were killed have left in `folder`; or only what `process` has."""
+    for path in folder.glob(f"{PARTIAL}*" if process is None else f"{PARTIAL}{process}-*"):
         with contextlib.suppress(OSError):  # gone already, or somebody else's
             path.unlink()
 

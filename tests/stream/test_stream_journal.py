@@ -123,3 +123,20 @@ def test_a_later_change_of_the_working_folder_does_not_move_it(
     os.chdir(tmp_path / "elsewhere")
     journal.add(bad(0))
     assert (tmp_path / "bad.jsonl").exists()
+
+
+def test_what_was_met_before_there_was_a_journal_is_written_unless_it_was_known(
+    tmp_path: Path,
+) -> None:
+    before = Quarantine(9, records=9)
+    before.add(bad(1))
+    quarantine = Quarantine(9, records=9)
+    quarantine.add(bad(1))
+    quarantine.add(bad(2))
+    quarantine.load_state_dict(before.state_dict())
+    journal = Journal(tmp_path / "bad.jsonl")
+    quarantine.write_to(journal)
+    quarantine.write_to(Journal(tmp_path / "other.jsonl"))  # there is one
+    quarantine.add(bad(3))
+    assert [line["position"] for line in lines(journal.path)] == [2, 3]
+    assert not (tmp_path / "other.jsonl").exists()

@@ -55,3 +55,10 @@ def test_a_look_of_two_batches_is_rewound_once_and_any_other_early_end_is_an_epo
 def test_its_length_is_that_of_the_data_set(pictures):
     with ImageDataset(pictures.loader(22)) as dataset:
         assert len(dataset.as_torch_loader()) == len(dataset) == 6
+
+
+def test_workers_of_a_data_loader_are_refused_instead_of_delivering_everything_twice(pictures):
+    with ImageDataset(pictures.loader(10)) as dataset:
+        batches = dataset.as_torch_loader().dataset
+        with pytest.raises(RuntimeError, match="num_workers=2: each worker would deliver every"):
+            list(torch.utils.data.DataLoader(batches, batch_size=None, num_workers=2))

@@ -13,7 +13,7 @@ import pytest
 
 from infeed import ImageDataset, TooManyBadImagesError
 from infeed.trainers.keras.training import seed_everything, train_model
-from infeed.trainers.run_folder import RUN_FILES, make_run_folder
+from infeed.trainers.run_folder import BAD_IMAGES_FILES, RUN_FILES, make_run_folder
 
 # Of Keras itself, when it writes its variables to a file under numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -38,7 +38,8 @@ def run(tmp_path_factory, request):
 def test_the_folder_holds_exactly_the_files_of_a_run(run):
     out, *_ = run
     # What was made in memory cannot be made again from a file.
-    assert {path.name for path in out.iterdir()} == {*RUN_FILES, "backup"} - {"data.json"}
+    expected = {*RUN_FILES, *BAD_IMAGES_FILES, "backup"} - {"data.json"}
+    assert {path.name for path in out.iterdir()} == expected
 
 
 def test_the_model_loads_again_and_predicts_the_same(run):

@@ -16,6 +16,7 @@ from infeed.cache import Counts
 from infeed.errors import BadImageError
 from infeed.loader import Loader
 from infeed.sample import Scratch, decode_into
+from infeed.stream import usable_cores
 
 # Enough pictures for a steady figure, few enough to hold their files in memory.
 LIMIT_IMAGES = 1000
@@ -55,7 +56,7 @@ class BenchResult:
         limit_images_per_second: what bare processes reach: see `decoder_limit`.
         ratio: the speed of the median epoch that was decoded over the limit; None where none was.
         cached_images_per_second: of the median epoch that came from the cache; None where none did.
-        threads: threads of the loader, and processes of the limit.
+        threads: threads of the loader; the limit has as many processes, but no more than cores.
         bad_images: different images that could not be had.
     """
 
@@ -65,6 +66,11 @@ class BenchResult:
     cached_images_per_second: float | None
     threads: int
     bad_images: int
+
+    @property
+    def limit_processes(self) -> int:
+        """How many bare processes the limit was measured with."""
+        return min(self.threads, usable_cores())
 
 
 def bench(
@@ -114,7 +120,8 @@ def _limit(loader: Loader, paths: list[str]) -> float:
         paths,
         height=recipe.height,
         width=recipe.width,
-        processes=loader.threads,
+        # More than cores do no more, and each takes memory and open files.
+        processes=min(loader.threads, usable_cores()),
         reduced=recipe.decode == "fast",
     )
 

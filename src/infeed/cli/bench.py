@@ -62,7 +62,7 @@ def bench(
     """Measure how fast MANIFEST (or a folder of images) is fed, without a model.
 
     Also measures the decoder's own limit on this machine: the same images read, decoded and
-    resized by bare processes, one for each thread.
+    resized by bare processes, one for each thread but no more than cores.
     """
     from infeed.bench import bench as measure
     from infeed.loader import Loader
@@ -123,8 +123,8 @@ def _in_words(result: BenchResult) -> str:
     spent = ", ".join(f"{name} {1e6 * s / images:,.0f}" for name, s in stages.items())
     lines.append(f"Thread microseconds an image: {spent}")
     lines.append(
-        f"The decoder alone, {result.threads} processes: {result.limit_images_per_second:,.0f} "
-        "images/s. "
+        f"The decoder alone, {result.limit_processes} processes: "
+        f"{result.limit_images_per_second:,.0f} images/s. "
         + (
             "No epoch was decoded, so that there is no ratio."
             if result.ratio is None

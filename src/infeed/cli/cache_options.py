@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from infeed.cli.interrupt import Interrupt
+
 if TYPE_CHECKING:
     from infeed.cache import Cache
     from infeed.loader import Loader
@@ -72,7 +74,9 @@ def chosen_cache(folder: Path | None, limit: str | None, encoding: Any) -> Cache
         if limit is not None or encoding != "auto":
             raise click.UsageError("--cache-limit and --cache-encoding need --cache DIR")
         return None
-    return Cache(folder, encoding=encoding, limit=limit)
+    kept = Cache(folder, encoding=encoding, limit=limit)
+    Interrupt.current().tidies(kept.folder, depth=2)
+    return kept
 
 
 def in_words(loader: Loader) -> str:

@@ -5,4 +5,3 @@ from typing import Final
 FAILED: Final = 1
 USAGE: Final = 2
 DATA_PROBLEM: Final = 3
-INTERRUPTED: Final = 130

@@ -17,8 +17,8 @@ PLAIN_LINE_SECONDS = 10.0
 class ProgressLine:
     """Shows how far a command is; use as a `with` block.
 
-    Within the block, what infeed logs as a warning becomes a line too, and Ctrl-C ends the
-    command at the next update at the latest.
+    Within the block, what infeed logs as a warning becomes a line too, and a Ctrl-C that somebody
+    has swallowed ends the command at the next update.
 
     Args:
         output: where it goes; a quiet one shows nothing.
@@ -43,10 +43,9 @@ class ProgressLine:
         self._task = self._bar.add_task("", total=None, details="", visible=False)
         self._printed = time.monotonic()
         self._warnings = _WarningLines(self)
-        self._interrupt = Interrupt()
+        self._interrupt = Interrupt.current()
 
     def __enter__(self) -> Self:
-        self._interrupt.install()
         logging.getLogger("infeed").addHandler(self._warnings)
         self._bar.start()
         return self
@@ -59,7 +58,6 @@ class ProgressLine:
     ) -> None:
         self._bar.stop()
         logging.getLogger("infeed").removeHandler(self._warnings)
-        self._interrupt.remove()
 
     def update(self, title: str, done: int, total: int, details: str) -> None:
         """Shows that `done` of `total` things of `title` are done."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from infeed.cli.interrupt import Interrupt
 from infeed.cli.output import Output, count, output_options
 from infeed.errors import ManifestError, TooManyBadImagesError
 from infeed.report.printable import printable
@@ -118,6 +119,7 @@ def replay(
         page = contact_sheet(
             made.images, rows, color_mode=data.recipe.color_mode, title=title, facts=facts
         )
+        Interrupt.current().tidies(out.parent)
         write_text(out, page)
     output.result(
         _in_words(title, facts, rows, out),

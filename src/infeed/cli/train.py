@@ -10,9 +10,10 @@ import click
 
 from infeed.cli.bad_images import READ_TIMEOUT_SECONDS, bad_image_options, budget
 from infeed.cli.cache_options import cache_options, chosen_cache, in_words
+from infeed.cli.interrupt import Interrupt
 from infeed.cli.output import Output, count, duration, output_options
 from infeed.cli.progress import ProgressLine
-from infeed.errors import InfeedError
+from infeed.errors import InfeedError, TooManyBadImagesError
 from infeed.report.printable import printable
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ def run_training(
     """Trains as the command does; returns what the run did, and where it is."""
     from infeed.trainers.backend import choose_backend
 
+    interrupt = Interrupt.current()
     backend = choose_backend()
     from infeed.trainers.keras.models import make_model
     from infeed.trainers.keras.training import seed_everything, train_model
@@ -191,6 +193,7 @@ def run_training(
     )
     # Not before everything else is right: a mistake must not leave an empty folder.
     folder = make_run_folder(out, beside=runs, resume=resume)
+    interrupt.tidies(folder, depth=1)
     try:
         if resume and has_backup(folder):
             output.say(f"Resuming the run in {folder}.")
@@ -203,7 +206,7 @@ def run_training(
             f"{validated}; {backend}, {train_set.loader.threads} decoding threads, into {folder}"
             + in_words(train_set.loader)
         )
-        with ProgressLine(output) as line:
+        with ProgressLine(output) as line, interrupt.temporary_folder():
             summary = train_model(
                 network,
                 train_set,
@@ -216,7 +219,8 @@ def run_training(
             )
     except BaseException as error:
         if not is_there:
-            remove_unfinished_run(folder)
+            is_for_bad_images = isinstance(error, TooManyBadImagesError)
+            remove_unfinished_run(folder, but_bad_images=is_for_bad_images)
         if isinstance(error, KeyboardInterrupt) and has_backup(folder):
             output.say(f"The same command with --out {folder} --resume goes on from there.")
         if not isinstance(error, ValueError) or isinstance(error, InfeedError):

@@ -195,8 +195,11 @@ def _names_in(folder: Path) -> set[str]:
 def _mark(folder: Path, plan: Plan, *, finished: bool) -> None:
     """Replace the marker in one step: it is always whole."""
     marker = folder / _MARKER
-    _write_json(_partial(marker), {"arguments": asdict(plan), "finished": finished})
-    _partial(marker).replace(marker)
+    try:
+        _write_json(_partial(marker), {"arguments": asdict(plan), "finished": finished})
+        _partial(marker).replace(marker)
+    finally:
+        _partial(marker).unlink(missing_ok=True)
 
 
 def _partial(marker: Path) -> Path:

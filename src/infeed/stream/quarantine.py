@@ -67,6 +67,7 @@ class Quarantine:
             )
         self.budget = math.ceil(max_bad * records) if share else int(max_bad)
         self.journal = journal
+        self._unwritten: dict[tuple[int, str], BadImage] = {}  # while there is no journal
         self._bears_all = self.budget >= records
         self._lock = threading.Lock()
         self._bad: dict[int, BadImage] = {}
@@ -124,8 +125,7 @@ class Quarantine:
                 self._bad[image.position] = image
         if is_new:
             self._log(image, count)
-            if self.journal is not None:
-                self.journal.add(image)
+            self._write(image)
         self.check()
 
     def add_good(self) -> None:
@@ -159,8 +159,29 @@ class Quarantine:
             self._recovered_positions.add(image.position)
             if is_new and len(self._recovered) < KEPT_EXAMPLES:
                 self._recovered[image.position] = image
-        if is_new and self.journal is not None:
-            self.journal.add(image)
+        if is_new:
+            self._write(image)
+
+    def write_to(self, journal: Journal) -> None:
+        """Sets the journal, if there is none, and gives it what was met without one.
+
+        What `load_state_dict` has told of is in it already.
+        """
+        with self._lock:
+            if self.journal is not None:
+                return
+            self.journal = journal
+            unwritten, self._unwritten = list(self._unwritten.values()), {}
+        for image in unwritten:
+            journal.add(image)
+
+    def _write(self, image: BadImage) -> None:
+        with self._lock:
+            journal = self.journal
+            if journal is None and len(self._unwritten) < KEPT_EXAMPLES:
+                self._unwritten[image.position, image.reason] = image
+        if journal is not None:
+            journal.add(image)
 
     def tell(self) -> None:
         """Logs one line that sums up, if there are bad images that no such line has told of."""
@@ -193,6 +214,10 @@ class Quarantine:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Counts what `state_dict` told of as met, too; logs nothing, and raises nothing."""
         with self._lock:
+            reasons = dict(zip(state["positions"], state["reasons"], strict=True))
+            reasons |= dict.fromkeys(state["recovered_positions"], "recovered")
+            for known in reasons.items():
+                self._unwritten.pop(known, None)
             self._reasons |= dict(zip(state["positions"], state["reasons"], strict=True))
             self._told = len(self._reasons)
             self._bad |= {image["position"]: BadImage(**image) for image in state["bad"]}

@@ -29,6 +29,7 @@ RUN_FILE = "run.json"
 BACKUP_FOLDER = "backup"
 BAD_IMAGES_FILE = "bad_images.jsonl"
 VAL_BAD_IMAGES_FILE = "val_bad_images.jsonl"
+BAD_IMAGES_FILES = (BAD_IMAGES_FILE, VAL_BAD_IMAGES_FILE)
 RUN_FILES = (MODEL_FILE, CLASSES_FILE, RECIPE_FILE, DATA_FILE, LOG_FILE, RUN_FILE)
 
 
@@ -81,8 +82,7 @@ def check_run_folder(out: Path | None, *, resume: bool = False) -> None:
     if not out.is_dir() or (resume and is_run(out)):
         return
     # What is left of a run that has met too many bad images.
-    journals = {BAD_IMAGES_FILE, VAL_BAD_IMAGES_FILE}
-    if all(path.name in journals for path in out.iterdir()):
+    if all(path.name in BAD_IMAGES_FILES for path in out.iterdir()):
         return
     if resume:
         raise FileExistsError(
@@ -153,18 +153,22 @@ def finished_run(folder: Path) -> dict[str, Any] | None:
     return dict(summary)
 
 
-def remove_unfinished_run(folder: Path) -> None:
+def remove_unfinished_run(folder: Path, *, but_bad_images: bool = False) -> None:
     """Removes a new run's folder if it holds neither model nor backup: only our files, if any.
 
-    The list of its bad images stays: it says why the run ended.
+    Args:
+        but_bad_images: leave the list of its bad images, which says why the run ended.
     """
     if (folder / MODEL_FILE).exists() or has_backup(folder):
         return
-    for name in RUN_FILES:
-        (folder / name).unlink(missing_ok=True)
+    # What cannot be removed must not hide why the run has ended.
+    for name in RUN_FILES if but_bad_images else (*RUN_FILES, *BAD_IMAGES_FILES):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
     remove_partial_files(folder)
-    with contextlib.suppress(OSError):  # it holds something of somebody else's
-        folder.rmdir()
+    for each in (folder / BACKUP_FOLDER, folder):
+        with contextlib.suppress(OSError):  # it holds something of somebody else's
+            each.rmdir()
 
 
 def read_class_names(path: Path) -> list[str | int]:

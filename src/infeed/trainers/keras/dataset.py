@@ -80,6 +80,33 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self.error: Exception | None = None
 
     @property
+    def workers(self) -> int:
+        """1: Keras starts no threads of its own. Others are refused with a `ValueError`."""
+        return 1
+
+    @workers.setter
+    def workers(self, count: int) -> None:
+        if count not in (0, 1):
+            raise ValueError(
+                f"workers={count}: threads of Keras would take batches out of their order. This "
+                "data set makes them ahead in threads of its own: pass threads= when it is made."
+            )
+
+    @property
+    def use_multiprocessing(self) -> bool:
+        """False. True is refused with a `ValueError`."""
+        return False
+
+    @use_multiprocessing.setter
+    def use_multiprocessing(self, value: bool) -> None:
+        if value:
+            raise ValueError(
+                "use_multiprocessing=True: a forked process has none of the threads that make the "
+                "batches, and Keras would wait for it for ever. They use all cores as they are: "
+                "leave it out."
+            )
+
+    @property
     def cursor(self) -> Cursor:
         """The place of the next batch to be handed out to Keras.
 

@@ -15,7 +15,7 @@ from typing import Any
 from infeed.cache import Counts, Encoding
 from infeed.loader import Loader
 from infeed.order import Cursor
-from infeed.stream import BadImage, Journal
+from infeed.stream import BadImage, Journal, Quarantine
 from infeed.trainers.keras.backup import BackupAndRestore
 from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.epoch_log import EpochLog
@@ -25,13 +25,13 @@ from infeed.trainers.resources import peak_rss_mb
 from infeed.trainers.run_data import ManifestSource, RunData
 from infeed.trainers.run_folder import (
     BACKUP_FOLDER,
-    BAD_IMAGES_FILE,
+    BAD_IMAGES_FILES,
     CLASSES_FILE,
     LOG_FILE,
     MODEL_FILE,
     RECIPE_FILE,
     RUN_FILE,
-    VAL_BAD_IMAGES_FILE,
+    has_backup,
     locked,
 )
 from infeed.version import __version__
@@ -157,13 +157,10 @@ def train_model(
         out / BACKUP_FOLDER, backup_every or "epoch", delete_checkpoint=False, dataset=train
     )
     history: dict[str, list[float]] = {}
-    sets = {BAD_IMAGES_FILE: train}
-    if validation is not None:
-        sets[VAL_BAD_IMAGES_FILE] = validation
-    quarantines = [each.loader.quarantine for each in sets.values()]
-    for name, quarantine in zip(sets, quarantines, strict=True):
-        if quarantine.journal is None:
-            quarantine.journal = Journal(out / name)
+    sets = [train] if validation is None else [train, validation]
+    quarantines = [each.loader.quarantine for each in sets]
+    if not has_backup(out):
+        _list_bad_images(out, quarantines)
     with contextlib.ExitStack() as closing:
         closing.enter_context(locked(out))
         closing.enter_context(train)
@@ -180,6 +177,7 @@ def train_model(
                 backup,
                 # After the backup, which refuses what is not this run.
                 _DescribeRun(out, train, source),
+                _ListBadImages(out, quarantines),
                 # Last, so that it has seen everything when it tells.
                 progress,
             ],
@@ -200,7 +198,7 @@ def train_model(
         bad=tuple(image for each in quarantines for image in each.bad),
         peak_rss_mb=peak_rss_mb(),
         metrics={name: float(values[-1]) for name, values in history.items()},
-        cache=CacheSummary.of([each.loader for each in sets.values()]),
+        cache=CacheSummary.of([each.loader for each in sets]),
     )
     write_json(
         out / RUN_FILE,
@@ -247,6 +245,25 @@ class _DescribeRun(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
             steps = self._train.steps_per_epoch
             data = RunData.of(self._train.loader, self._source, steps_per_epoch=steps)
             data.write(self._out)
+
+
+def _list_bad_images(out: Path, quarantines: Sequence[Quarantine]) -> None:
+    for name, quarantine in zip(BAD_IMAGES_FILES, quarantines, strict=False):
+        quarantine.write_to(Journal(out / name))
+
+
+class _ListBadImages(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Lists the bad images of a run that goes on, once it is known that it may, and from where.
+
+    Keras has taken a batch by then, to look at it.
+    """
+
+    def __init__(self, out: Path, quarantines: Sequence[Quarantine]) -> None:
+        super().__init__()
+        self._out, self._quarantines = out, quarantines
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        _list_bad_images(self._out, self._quarantines)
 
 
 class _SaveEveryEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

@@ -41,6 +41,13 @@ class _Batches(torch.utils.data.IterableDataset):  # type: ignore[misc]  # an An
         self._length = length
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        worker = torch.utils.data.get_worker_info()
+        if worker is not None:
+            raise RuntimeError(
+                f"num_workers={worker.num_workers}: each worker would deliver every batch. Take "
+                "the DataLoader of as_torch_loader() as it is: its batches are made ahead by "
+                "threads, as many as threads= says."
+            )
         return map(to_tensors, self._one_pass())
 
     def __len__(self) -> int:
