@@ -89,6 +89,17 @@ def test_a_picture_of_the_strangest_shape_is_read(interpolation, sides):
         assert out.max() == 0x37
 
 
+def test_a_colour_beyond_the_palette_is_black_and_no_complaint(capfd):
+    data = png(3, 1, b"\0\0\1\7", color_type=3)
+    palette = b"PLTE" + bytes([200, 100, 50, 10, 20, 30])
+    chunk = struct.pack(">I", 6) + palette + struct.pack(">I", zlib.crc32(palette))
+    at = data.index(b"IDAT") - 4
+    out, note = run(data[:at] + chunk + data[at:], Recipe(1, 3))
+    assert note is None
+    assert out.tolist() == [[[200, 100, 50], [10, 20, 30], [0, 0, 0]]]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_png_of_millions_of_rows_is_refused_before_it_is_unpacked():
     assert reason_of(png(1, (1 << 22) + 1, b"")) == "unsupported"
     assert reason_of(png(1, 1 << 22, b"")) == "corrupt"  # has no rows

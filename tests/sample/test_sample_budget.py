@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,7 +26,9 @@ SECONDS = 30  # a hang becomes a failure
 
 
 def wait_until_waiting(budget, count):
+    deadline = time.monotonic() + SECONDS
     while budget.waiting < count:
+        assert time.monotonic() < deadline, f"{budget.waiting} wait, and {count} should"
         threading.Event().wait(0.001)
 
 

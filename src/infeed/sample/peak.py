@@ -16,13 +16,13 @@ MOST_BYTES_A_PIXEL: Final = 36
 
 # Measured by benchmarks/decoder_memory.py, rounded up. RGB, and RGBA where that costs more.
 _BYTES_A_PIXEL: Final[dict[Format, tuple[int, int]]] = {
-    "webp": (8, 18),
+    "webp": (8, 19),
     "bmp": (7, 10),
     "tiff": (10, 11),  # and the file twice
     "gif": (6, 8),
     "avif": (18, 20),  # 12 with 8 bits, but there are 10 and 12
 }
-_WEBP_ANIMATED: Final = 18
+_WEBP_ANIMATED: Final = 19
 _CHANNELS: Final[dict[ColorMode, int]] = {"rgb": 3, "bgr": 3, "grayscale": 1, "rgba": 4}
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
@@ -50,7 +50,7 @@ def peak_bytes(header: Header, data: bytes, color_mode: ColorMode, factor: int) 
     if header.format == "png":
         # Unpacked twice, as it is checked and handed on.
         bits = _PNG_CHANNELS.get(data[25], 4) * data[24]
-        return pixels * (8 + bits * 9 // 32) + turned
+        return pixels * (9 + -(-bits * 9 // 32)) + turned
     rgb, rgba = _BYTES_A_PIXEL[header.format]
     each = rgba if color_mode == "rgba" else rgb
     if header.format == "webp" and data[12:16] == b"VP8X" and data[20] & 0x02:

@@ -111,7 +111,7 @@ def strip_png(data: bytes, *, keep_transparency: bool) -> bytearray:
         colors = bytes(palette or b"")[: 3 << form.depth]
         if not colors or len(colors) % 3:
             raise DecodeError(f"the PNG has a palette of {len(colors)} bytes", reason="corrupt")
-        # An index beyond the palette is black, for libpng too; but it would say so.
+        # An index beyond the palette is black, for libpng too, which may warn of it.
         kept.append(_chunk(b"PLTE", colors.ljust(3 << form.depth, b"\0")))
     most = {0: 2, 2: 6, _PALETTE: 1 << form.depth}.get(form.color_type, 0)
     if keep_transparency and transparency is not None:
