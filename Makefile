@@ -8,7 +8,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 BACKENDS_VENV ?= .venv-backends
 BACKENDS := $(BACKENDS_VENV)/bin/python
 
-.PHONY: demo test test-numpy test-backends check torture bench clean
+.PHONY: demo test test-numpy test-backends check torture bench fuzz clean
 
 demo: $(VENV)/jax  ## Train on a drawn set of leaves, in about two minutes
 	$(BIN)/infeed demo
@@ -51,6 +51,21 @@ bench: $(VENV)/check  ## The benchmarks that need nothing but drawn pictures
 	$(BIN)/python benchmarks/cached_epochs.py
 	$(BIN)/python benchmarks/cache_filling.py
 
+# TARGET names a file of fuzz/. `make fuzz TARGET=headers SECONDS=60`
+TARGET ?= headers
+SECONDS ?= 60
+FUZZ_VENV ?= .venv-fuzz
+
+fuzz: $(FUZZ_VENV)/installed  ## Inputs that no example would have thought of, for SECONDS
+	mkdir -p fuzz/corpus/$(TARGET) fuzz/found
+	$(FUZZ_VENV)/bin/python fuzz/$(TARGET).py fuzz/corpus/$(TARGET) -max_total_time=$(SECONDS) \
+		-max_len=16384 -timeout=30 -artifact_prefix=fuzz/found/$(TARGET)- -print_final_stats=1
+
+$(FUZZ_VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FUZZ_VENV)
+	$(FUZZ_VENV)/bin/python $(INSTALL) -e ".[fuzz]"
+	touch $@
+
 $(VENV)/%: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python $(INSTALL) -e ".[$*]"
 	touch $@
@@ -68,4 +83,4 @@ $(BACKENDS):
 	$(PYTHON) -m venv $(BACKENDS_VENV)
 
 clean:
-	rm -rf $(VENV) $(VENV)-numpy $(BACKENDS_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-numpy $(BACKENDS_VENV) $(FUZZ_VENV) fuzz/corpus fuzz/found .pytest_cache .mypy_cache .ruff_cache .hypothesis

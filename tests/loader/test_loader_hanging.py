@@ -117,7 +117,7 @@ def test_a_whole_disk_that_hangs_ends_the_run_and_says_so(
 ) -> None:
     loader = loader_of(manifest, hang(set(range(53))), max_bad=3)
     with (
-        pytest.raises(TooManyBadImagesError, match="4 timed_out"),
+        pytest.raises(TooManyBadImagesError, match=r"\d timed_out"),
         loader.epoch(0) as batches,
     ):
         next(batches)

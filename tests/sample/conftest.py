@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -63,46 +67,18 @@ def decode() -> Callable[[bytes, Recipe], Pixels]:
 
 
 @pytest.fixture(scope="session")
-def jpeg_410() -> bytes:
+def mutants() -> ModuleType:
+    """`mutants.py` beside this file, which programs in processes of their own import, too."""
+    spec = importlib.util.spec_from_file_location("mutants", Path(__file__).with_name("mutants.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["mutants"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def jpeg_410(mutants: ModuleType) -> bytes:
     """A JPEG 256 x 128 with one chroma sample for 4 x 2 of luma, which few encoders write."""
-    return _encode_410(np.random.default_rng(0).integers(40, 216, (16, 32)))
-
-
-def _encode_410(luma: npt.NDArray[np.int64]) -> bytes:
-    """Blocks of one grey each. luma: (block rows, block columns), multiples of 2 and 4."""
-    rows, columns = luma.shape
-    bits: list[str] = []
-
-    def block(difference: int) -> None:
-        size = abs(difference).bit_length()
-        value = difference if difference >= 0 else difference + (1 << size) - 1
-        bits.append(f"{size:04b}")  # the table below gives each size the code of its number
-        bits.append(f"{value:0{size}b}" if size else "")
-        bits.append("0")  # end of block
-
-    last = 128
-    for top in range(0, rows, 2):
-        for left in range(0, columns, 4):
-            for grey in luma[top : top + 2, left : left + 4].ravel().tolist():
-                block(grey - last)
-                last = grey
-            block(0)
-            block(0)
-    text = "".join(bits)
-    text += "1" * (-len(text) % 8)
-    stream = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\0")
-
-    def segment(code: int, content: bytes) -> bytes:
-        return bytes((0xFF, code)) + (len(content) + 2).to_bytes(2, "big") + content
-
-    size_bytes = (rows * 8).to_bytes(2, "big") + (columns * 8).to_bytes(2, "big")
-    return (
-        b"\xff\xd8"
-        + segment(0xDB, b"\0" + bytes([8] * 64))
-        + segment(0xC0, b"\x08" + size_bytes + bytes([3, 1, 0x42, 0, 2, 0x11, 0, 3, 0x11, 0]))
-        + segment(0xC4, b"\0" + bytes([0, 0, 0, 12] + [0] * 12) + bytes(range(12)))
-        + segment(0xC4, b"\x10" + bytes([1] + [0] * 15) + b"\0")
-        + segment(0xDA, bytes([3, 1, 0, 2, 0, 3, 0, 0, 63, 0]))
-        + stream
-        + b"\xff\xd9"
-    )
+    return mutants.encode_410(np.random.default_rng(0).integers(40, 216, (16, 32)))

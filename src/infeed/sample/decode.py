@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from infeed.errors import DecodeError
 from infeed.sample.fit import fit_into, reduction
-from infeed.sample.header import read_header
+from infeed.sample.header import Header, read_header
 from infeed.sample.jpeg import decode_jpeg
 from infeed.sample.orientation import UPRIGHT, swaps_sides, turn_upright
-from infeed.sample.raster import TURNED_BY_DECODER, decode_raster
+from infeed.sample.peak import FREE_BYTES, MOST_BYTES_A_PIXEL, peak_bytes
+from infeed.sample.raster import decode_raster
 from infeed.sample.recipe import Recipe
 from infeed.sample.scratch import Scratch
 
@@ -25,7 +26,7 @@ def decode_into(
         data: the whole file: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF.
         recipe: the form that is wanted.
         out: uint8 of `recipe.shape`, C-contiguous: the row of a batch. Undefined after an error.
-        scratch: of the calling thread.
+        scratch: of the calling thread. A large picture waits for room in its budget.
 
     Returns:
         None, or a short stable note: "recovered: <why>".
@@ -39,26 +40,49 @@ def decode_into(
             f"got {out.dtype} of shape {out.shape}"
         )
     header = read_header(data)
-    if header.height * header.width > recipe.max_pixels:
+    pixels = header.height * header.width
+    if pixels > recipe.max_pixels:
         raise DecodeError(
             f"the header says {header.width} x {header.height} pixels, more than "
             f"{recipe.max_pixels:,}. If it is not a decompression bomb, raise Recipe.max_pixels.",
             reason="too_large",
         )
-    orientation = header.orientation
-    height, width = header.height, header.width
-    if swaps_sides(orientation):
-        height, width = width, height
+    factor = 1
+    if header.format == "jpeg" and recipe.decode == "fast":
+        factor = reduction(*_upright_sides(header), recipe)
+    if pixels * MOST_BYTES_A_PIXEL > FREE_BYTES:
+        peak = peak_bytes(header, data, recipe.color_mode, factor)
+        if peak > FREE_BYTES:
+            with scratch.budget.hold(peak):
+                return _decode(data, header, factor, recipe, out, scratch)
+    return _decode(data, header, factor, recipe, out, scratch)
+
+
+def _decode(
+    data: bytes,
+    header: Header,
+    factor: int,
+    recipe: Recipe,
+    out: npt.NDArray[np.uint8],
+    scratch: Scratch,
+) -> str | None:
     note = None
     if header.format == "jpeg":
-        factor = reduction(height, width, recipe) if recipe.decode == "fast" else 1
         image, note = decode_jpeg(data, header, recipe.color_mode, factor, scratch)
     else:
         image = decode_raster(data, header, recipe.color_mode, recipe.max_pixels)
-    if orientation != UPRIGHT and header.format not in TURNED_BY_DECODER:
-        image = turn_upright(image, orientation, scratch)
+    if header.orientation != UPRIGHT:
+        image = turn_upright(image, header.orientation, scratch)
+    height, width = _upright_sides(header)
     fit_into(image, height, width, recipe, out)
     return note
+
+
+def _upright_sides(header: Header) -> tuple[int, int]:
+    """(height, width) as the picture is to be seen."""
+    if swaps_sides(header.orientation):
+        return header.width, header.height
+    return header.height, header.width
 
 
 def use_one_thread_per_call() -> None:

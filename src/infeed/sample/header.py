@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple, NoReturn
 
-from infeed.errors import DecodeError
+from infeed.errors import DecodeError, DecodeReason
 from infeed.sample.avif import read_avif
-from infeed.sample.ifd import read_ifd
-from infeed.sample.orientation import ORIENTATION_TAG, UPRIGHT, read_orientation
+from infeed.sample.gif import read_gif
+from infeed.sample.orientation import UPRIGHT, read_orientation
 from infeed.sample.png import PNG_MAGIC, read_png
+from infeed.sample.tiff import TIFF_MAGICS, read_tiff
 
 Format = Literal["jpeg", "png", "webp", "bmp", "tiff", "gif", "avif"]
 
@@ -18,16 +19,7 @@ _MOST_PARTS: Final = 65_536
 _PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 _BMP_RUN_LENGTHS: Final = frozenset({1, 2, 4, 5})  # and JPEG or PNG inside: size not known
-
-_TIFF_MAGICS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TIFF_WIDTH: Final = 0x0100
-_TIFF_HEIGHT: Final = 0x0101
-_TIFF_TILE_WIDTH: Final = 0x0142
-_TIFF_TILE_HEIGHT: Final = 0x0143
-_TIFF_WANTED: Final = frozenset(
-    {_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT, ORIENTATION_TAG}
-)
-_LARGEST_TILE: Final = 1 << 24
+_LARGEST_RUN_LENGTHS: Final = 1 << 24
 
 _KNOWN_BUT_UNREAD: Final = (
     (0, b"\xff\x0a", "JPEG XL"),
@@ -50,7 +42,8 @@ class Header(NamedTuple):
         width: as stored, before it is turned upright.
         height: as stored.
         orientation: 1..8, as in Exif; how the stored pixels are to be turned.
-        progressive: a JPEG whose pixels come in several scans.
+        progressive: a JPEG whose pixels come in ever finer scans.
+        one_scan: a JPEG whose first scan is all that a decoder reads.
     """
 
     format: Format
@@ -58,6 +51,7 @@ class Header(NamedTuple):
     height: int
     orientation: int = UPRIGHT
     progressive: bool = False
+    one_scan: bool = False
 
 
 def read_header(data: bytes) -> Header:
@@ -69,7 +63,7 @@ def read_header(data: bytes) -> Header:
     Raises:
         DecodeError: `empty`, `not_an_image`, `unsupported`, `truncated` or `corrupt`.
 
-    >>> read_header(b"GIF89a" + bytes([3, 0, 2, 0, 0, 0, 0]))[:3]
+    >>> read_header(b"GIF89a" + bytes([3, 0, 2, 0, 0, 0, 0]) + b"," + bytes(9))[:3]
     ('gif', 3, 2)
     """
     if data[:3] == b"\xff\xd8\xff":
@@ -80,10 +74,10 @@ def read_header(data: bytes) -> Header:
         header = _read_webp(data)
     elif data[:2] == b"BM":
         header = _read_bmp(data)
-    elif data[:4] in _TIFF_MAGICS:
-        header = _read_tiff(data)
+    elif data[:4] in TIFF_MAGICS:
+        header = Header("tiff", *read_tiff(data))
     elif data[:6] in (b"GIF87a", b"GIF89a"):
-        header = _read_gif(data)
+        header = Header("gif", *read_gif(data))
     elif data[4:8] == b"ftyp":
         header = Header("avif", *read_avif(data))
     else:
@@ -123,12 +117,15 @@ def _refuse_unknown(data: bytes) -> NoReturn:
 
 def _read_jpeg(data: bytes) -> Header:
     orientation = 0
+    size: tuple[int, int, int, int] | None = None  # width, height, colours, kind
+    reason: DecodeReason
     end = len(data)
     at = 2
     for _ in range(_MOST_PARTS):
         # As libjpeg does: whatever stands before a marker is passed over.
         at = data.find(b"\xff", at)
         if at < 0 or at + 9 > end:
+            why, reason = f"ends after {end} bytes, before its size", "truncated"
             break
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
@@ -137,25 +134,35 @@ def _read_jpeg(data: bytes) -> Header:
         if marker == 0 or marker == 1 or 0xD0 <= marker <= 0xD8:  # these carry no length
             at += 2
             continue
-        length = data[at + 2] << 8 | data[at + 3]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return Header(
-                "jpeg",
-                data[at + 7] << 8 | data[at + 8],
-                data[at + 5] << 8 | data[at + 6],
-                orientation or UPRIGHT,
-                marker in _PROGRESSIVE,
-            )
         if marker == 0xD9 or marker == 0xDA:
-            raise DecodeError("the JPEG has no size before its pixels", reason="corrupt")
-        if marker == 0xE1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = read_orientation(data, at + 10, min(at + 2 + length, end))
+            why, reason = "has no size before its pixels", "corrupt"
+            if size is None or marker == 0xD9:
+                break
+            # What comes behind a first scan of all colours is never read.
+            one_scan = data[at + 4] == size[2] and size[3] not in _PROGRESSIVE
+            return _jpeg_header(size, orientation, one_scan=one_scan)
+        length = data[at + 2] << 8 | data[at + 3]
+        if size is None:
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+                size = (
+                    data[at + 7] << 8 | data[at + 8],
+                    data[at + 5] << 8 | data[at + 6],
+                    data[at + 9] if at + 9 < end else 0,
+                    marker,
+                )
+            elif marker == 0xE1 and not orientation and data[at + 4 : at + 10] == b"Exif\0\0":
+                orientation = read_orientation(data, at + 10, min(at + 2 + length, end))
         at += 2 + max(length, 2)
     else:
-        raise DecodeError(
-            f"the JPEG has more than {_MOST_PARTS} parts before its size", reason="corrupt"
-        )
-    raise DecodeError(f"the JPEG ends after {end} bytes, before its size", reason="truncated")
+        why, reason = f"has more than {_MOST_PARTS} parts before its size", "corrupt"
+    if size is None:
+        raise DecodeError(f"the JPEG {why}", reason=reason)
+    return _jpeg_header(size, orientation, one_scan=False)
+
+
+def _jpeg_header(size: tuple[int, int, int, int], orientation: int, *, one_scan: bool) -> Header:
+    width, height, _, kind = size
+    return Header("jpeg", width, height, orientation or UPRIGHT, kind in _PROGRESSIVE, one_scan)
 
 
 def _read_webp(data: bytes) -> Header:
@@ -212,31 +219,15 @@ def _read_bmp(data: bytes) -> Header:
         height = abs(int.from_bytes(data[22:26], "little", signed=True))
         bits = int.from_bytes(data[28:30], "little")
         packed = int.from_bytes(data[30:34], "little") in _BMP_RUN_LENGTHS
+        if packed and len(data) > _LARGEST_RUN_LENGTHS:
+            # Pillow's reader is written in Python: 0.1 us a byte, and nobody else reads it.
+            raise DecodeError(
+                f"a BMP of {len(data):,} bytes with run lengths. Convert it to PNG.",
+                reason="unsupported",
+            )
     size = int.from_bytes(data[10:14], "little") + (width * bits + 31) // 32 * 4 * height
     if not packed and len(data) < size:
         raise DecodeError(
             f"the BMP should have {size} bytes and has {len(data)}", reason="truncated"
         )
     return Header("bmp", width, height)
-
-
-def _read_tiff(data: bytes) -> Header:
-    tags = read_ifd(data, 0, len(data), _TIFF_WANTED)
-    try:
-        width, height = tags[_TIFF_WIDTH], tags[_TIFF_HEIGHT]
-    except KeyError:
-        # The directory may stand at the file's end, so a file cut short ends up here.
-        raise DecodeError("the TIFF's first directory has no size", reason="truncated") from None
-    tile = tags.get(_TIFF_TILE_WIDTH, 0) * tags.get(_TIFF_TILE_HEIGHT, 0)
-    if tile > _LARGEST_TILE:  # a decoder makes room for a whole one, however small the picture
-        raise DecodeError(f"the TIFF has tiles of {tile:,} pixels", reason="too_large")
-    orientation = tags.get(ORIENTATION_TAG, UPRIGHT)
-    return Header("tiff", width, height, orientation if 1 <= orientation <= 8 else UPRIGHT)
-
-
-def _read_gif(data: bytes) -> Header:
-    if len(data) < 13:
-        raise DecodeError(f"the GIF ends after {len(data)} bytes", reason="truncated")
-    width = int.from_bytes(data[6:8], "little")
-    height = int.from_bytes(data[8:10], "little")
-    return Header("gif", width, height)

@@ -6,7 +6,7 @@ So decoding is strict, and what it complains about decides:
     "Premature end of JPEG file"          no end marker         refused, truncated
     "premature end of data segment"       pixels are missing    refused, truncated
     "N extraneous bytes before marker"    nothing is missing    recovered without those bytes
-    "Could not determine subsampling"     a form like 4:1:0     decoded by OpenCV, if whole
+    "Could not determine subsampling"     a form like 4:1:0     decoded by Pillow, if whole
     "Unsupported ..."                     12 bits, ...          refused, unsupported
     anything else                         contradicts itself    refused, corrupt
 
@@ -26,8 +26,9 @@ import simplejpeg
 
 from infeed.errors import DecodeError
 from infeed.sample.header import Header
-from infeed.sample.raster import decode_by_cv2, load_by_pillow
-from infeed.sample.recipe import ColorMode
+from infeed.sample.pillow import load_by_pillow
+from infeed.sample.raster import from_pillow
+from infeed.sample.recipe import MAX_PIXELS, ColorMode
 from infeed.sample.scratch import Scratch
 
 _COLORSPACES: Final = {"rgb": "RGB", "bgr": "BGR", "grayscale": "GRAY", "rgba": "RGBA"}
@@ -41,11 +42,15 @@ _MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = 0xD9
 _WITHOUT_LENGTH: Final = frozenset({0x01, 0xD8, _END_OF_IMAGE})
+# APP1 to APP13, APP15, comments. APP0 and APP14 say what the colours mean.
+_NOTES: Final = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 _MOST_PARTS: Final = 4096
 
-# Each scan of a progressive JPEG goes over all pixels, and a scan can be 10 bytes long. Cameras
-# and encoders write about 10.
+# Each scan goes over all pixels, and can be 10 bytes long. Cameras and encoders write about 10.
 _MOST_SCANS: Final = 500
+# Pixels gone over, in scans and in attempts to repair: what takes two seconds or three.
+_MOST_SCANNED: Final = 32 * MAX_PIXELS
+_MOST_REPAIRED: Final = 4 * MAX_PIXELS
 
 
 def decode_jpeg(
@@ -66,8 +71,13 @@ def decode_jpeg(
     Raises:
         DecodeError: `truncated`, `corrupt` or `unsupported`.
     """
-    if header.progressive and data.count(b"\xff\xda") > _MOST_SCANS:
-        raise DecodeError(f"the JPEG has more than {_MOST_SCANS} scans", reason="unsupported")
+    # Counting takes longer than all the rest that is done for a usual file.
+    scans = 1 if header.one_scan else data.count(b"\xff\xda")
+    pixels = header.height * header.width
+    if scans > 32 and (scans > _MOST_SCANS or scans * pixels > _MOST_SCANNED):
+        raise DecodeError(
+            f"the JPEG goes {scans} times over {pixels:,} pixels", reason="unsupported"
+        )
     height, width = -(-header.height // factor), -(-header.width // factor)
     buffer = scratch.decoded(height * width * _CHANNELS[color_mode])
     try:
@@ -77,7 +87,8 @@ def decode_jpeg(
     if "determine subsampling" in complaint:
         return _decode_odd_sampling(data, header, color_mode), None
     if _EXTRANEOUS.search(complaint):
-        image = _decode_without_extraneous(data, color_mode, height, width, buffer)
+        repairs = max(min(_MOST_REPAIRS, _MOST_REPAIRED // (pixels * max(scans // 8, 1))), 1)
+        image = _decode_without_extraneous(data, color_mode, height, width, buffer, repairs)
         return image, "recovered: JPEG with extraneous bytes before a marker"
     raise _refusal(complaint)
 
@@ -98,7 +109,12 @@ def _decode_strictly(
 
 
 def _decode_without_extraneous(
-    data: bytes, color_mode: ColorMode, height: int, width: int, buffer: npt.NDArray[np.uint8]
+    data: bytes,
+    color_mode: ColorMode,
+    height: int,
+    width: int,
+    buffer: npt.NDArray[np.uint8],
+    repairs: int,
 ) -> npt.NDArray[np.uint8]:
     """The picture that is left when the bytes between two parts of the file are taken out.
 
@@ -107,7 +123,7 @@ def _decode_without_extraneous(
     """
     complaint = ""
     candidates = iter([_without_gaps(data)])
-    for _ in range(_MOST_REPAIRS):
+    for _ in range(repairs):
         candidate = next(candidates, None)
         if candidate is None:
             break
@@ -176,18 +192,33 @@ def _decode_odd_sampling(
 ) -> npt.NDArray[np.uint8]:
     """A JPEG whose chroma is sampled as TurboJPEG has no name for, 4:1:0 and the like.
 
-    OpenCV decodes it without a word where pixels are missing. What shows that none are: bytes
+    Pillow decodes it without a word where pixels are missing. What shows that none are: bytes
     put before the end marker change nothing, for the decoder has all it needs by then.
     """
     end = next((part.start for part in _parts(data) if part.code == _END_OF_IMAGE), None)
     if end is None:
         raise _refusal("Premature end of JPEG file")
-    longer = data[:end] + b"\xa5\x5a" * 64 + data[end:]
+    data = _without_notes(data)
+    longer = data[:-2] + b"\xa5\x5a" * 64 + data[-2:]
     max_pixels = header.height * header.width
-    plain, padded = (load_by_pillow(file, "jpeg", max_pixels) for file in (data, longer))
+    luma = color_mode == "grayscale"
+    plain, padded = (load_by_pillow(file, "jpeg", max_pixels, luma=luma) for file in (data, longer))
     if plain.tobytes() != padded.tobytes():
         raise _refusal("premature end of data segment")
-    return decode_by_cv2(data, "jpeg", color_mode)
+    return from_pillow(plain, "jpeg", color_mode)
+
+
+def _without_notes(data: bytes) -> bytes:
+    """The file up to its end marker, without Exif, profiles and comments.
+
+    Pillow reads them, and warns of them where they are odd.
+    """
+    kept = [data[:2]]
+    at = 2
+    for part in _parts(data):
+        kept.append(data[at : part.start] if part.code in _NOTES else data[at : part.end])
+        at = part.end
+    return b"".join(kept)
 
 
 def _refusal(complaint: str) -> DecodeError:

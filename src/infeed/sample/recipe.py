@@ -47,7 +47,8 @@ class Recipe:
         interpolation: OpenCV's filters; "lanczos" is the one over 8x8 pixels.
         decode: "fast" lets the JPEG decoder deliver 1/2, 1/4 or 1/8 of the size where that is
             still as large as the result; "exact" gives the very pixels of `cv2.imdecode`
-            followed by `cv2.resize`, for JPEG, PNG, WebP and BMP. Other formats and "rgba" come
+            followed by `cv2.resize`, for JPEG, PNG, WebP and BMP (but of 16 bits, whose white
+            OpenCV leaves at 248). Other formats and "rgba" come
             by Pillow, either way.
         max_pixels: an image whose header claims more is refused before it is decoded.
 

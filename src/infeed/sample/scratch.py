@@ -8,6 +8,8 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from infeed.sample.budget import SHARED, DecodeBudget
+
 KEPT_BYTES: Final = 64 * 1024 * 1024
 """What a thread keeps at most, per buffer; a picture larger than that gets its own memory."""
 
@@ -25,14 +27,19 @@ class Scratch:
 
     Args:
         kept_bytes: what one buffer keeps at most.
+        budget: what large pictures in the making are taken from, by all threads together.
+
+    Attributes:
+        budget: likewise.
     """
 
-    __slots__ = ("_decoded", "_kept_bytes", "_turned")
+    __slots__ = ("_decoded", "_kept_bytes", "_turned", "budget")
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, kept_bytes: int = KEPT_BYTES, budget: DecodeBudget = SHARED) -> None:
         if kept_bytes < 0:
             raise ValueError(f"kept_bytes must not be negative, got {kept_bytes}")
         self._kept_bytes = kept_bytes
+        self.budget = budget
         self._decoded = np.empty(0, np.uint8)
         self._turned = np.empty(0, np.uint8)
 
