@@ -247,3 +247,10 @@ def test_on_a_terminal_bars_and_lines_hold_no_name_as_it_is(infeed, manifest, tm
     assert "bad image" in text
     for name in (STEERING, "\x1b]8", "\x07", "\x9b", "\u202e", "\x7f", "\u2028", "\u200b"):
         assert name not in text
+
+
+@pytest.mark.slow
+def test_the_demo_in_a_folder_with_such_a_name_prints_it_escaped(infeed, tmp_path):
+    folder = tmp_path / NASTY[0]
+    done = infeed("demo", "--folder", folder, "--train", 40, "--val", 10, "--epochs", 1)
+    assert r"\x1b[31337m" in check(done)
