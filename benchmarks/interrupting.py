@@ -152,6 +152,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--json", type=Path, help="Write every ending into this file.")
     arguments = parser.parse_args()
+    for number in SIGNALS[1:]:
+        # Or what this program ignores, as below `nohup`, the commands ignore, too.
+        signal.signal(number, signal.SIG_DFL)
     faults = 0
     told: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as scratch:
