@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -42,6 +43,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SIGNAL_SHARES = (5, 4, 1)
 SHARE_OF_DOUBLES = 0.3
 # Of Python's, PyTorch's and our own; others on the machine have theirs.
+OURS = re.compile(r'infeed/cli/main\.py", line \d+, in (main|run)')
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_NAMES = ("psm_", "mp-", "sem.mp-", "torch_", "infeed")
 RUN_FILES = {
@@ -152,6 +154,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=120)
     parser.add_argument("--json", type=Path, help="Write every ending into this file.")
     arguments = parser.parse_args()
+    for number in SIGNALS[1:]:
+        # Or what this program ignores, as below `nohup`, the commands ignore, too.
+        signal.signal(number, signal.SIG_DFL)
     faults = 0
     told: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -294,7 +299,8 @@ def judge(ending: Ending, said: str) -> None:
     number = ending.numbers[0]
     # Before Python runs anything of ours, and when it has gone down, the system's own handler ends
     # the process; to a shell it is the same code.
-    if ending.code not in (0, 128 + number, -number):
+    is_start = ending.code == 1 and "init_import_site" in said
+    if ending.code not in (0, 128 + number, -number) and not is_start:
         ending.faults.append(f"exit code {ending.code}")
     if ending.seconds > LIMIT_SECONDS:
         ending.faults.append(f"took {ending.seconds:.2f} s")
@@ -305,8 +311,9 @@ def judge(ending: Ending, said: str) -> None:
         ["infeed: its terminal was closed"],
     ):
         ending.faults.append(f"said {said!r}")
-    # What Python says of a Ctrl-C before it has come to `main` is its own affair.
-    is_early = ending.code == -number and ", in main\n" not in said
+    # What Python says of a Ctrl-C before it has come to `main` is its own affair, and while it
+    # starts it has an exit code of its own.
+    is_early = ending.code in (-number, 1) and not OURS.search(said)
     words_of_faults = ("Traceback", "Exception ignored", "Fatal", "rror")
     if not is_early and any(each in said for each in words_of_faults):
         ending.faults.append(f"a traceback: {said!r}")

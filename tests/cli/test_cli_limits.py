@@ -67,6 +67,30 @@ def test_too_few_open_files_are_named_with_a_cure(limited, leaves):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("gigabytes_a_thread", [3, 6])
+def test_fewer_threads_do_and_none_is_named(infeed, leaves, gigabytes_a_thread):
+    def limit() -> None:
+        stack = gigabytes_a_thread * 10**9
+        resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
+        resource.setrlimit(resource.RLIMIT_AS, (65 * 10**8, 65 * 10**8))
+
+    done = subprocess.run(
+        [COMMAND, "cache", "fill", leaves.train_images, *("--cache", "cache", "--threads", "32")],
+        cwd=infeed.folder,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy would start some of its own
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    if gigabytes_a_thread == 3:
+        assert done.returncode == 0, done.stderr
+        return
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("infeed: can't start new thread: the system")
+
+
 def test_a_run_for_whose_model_there_is_no_room_leaves_nothing(limited, infeed, leaves):
     done = limited(*train(infeed, leaves), file_bytes=4096)
     assert done.returncode == 1

@@ -61,8 +61,12 @@ class Program:
 
     def end(self) -> tuple[int, str, str]:
         """(exit code, the rest of its output, what it said)."""
-        out, said = self.process.communicate(timeout=60)
-        return self.process.returncode, out, said
+        # By the same files: what was read ahead with a line is lost to `communicate`.
+        with self.process as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            out, said = process.stdout.read(), process.stderr.read()
+        return process.returncode, out, said
 
 
 @pytest.mark.parametrize(

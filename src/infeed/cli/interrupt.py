@@ -196,10 +196,12 @@ class Interrupt:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._is_over:
-            # Nothing is left to tidy up, and threads can no longer be started.
-            self.number = self.number or number
-            self.tell()
-            self._leave(self.exit_code)
+            if self.number is None:
+                # Nothing is left to tidy up, and threads can no longer be started.
+                self.number = number
+                self.tell()
+                self._leave(self.exit_code)
+            # Else it ends in a moment: sooner would be before its last word.
         elif self._dropped or not self._raised:
             self._begin(number)
             self._raised, self._dropped = True, False

@@ -103,6 +103,8 @@ def _failed(error: Exception, code: int, interrupt: Interrupt, *, debug: bool) -
         text = ": ".join(filter(None, (printable(str(error.filename or "")), error.strerror)))
         if error.errno in (errno.EMFILE, errno.ENFILE):
             text += ". Let this process open more files (`ulimit -n`), or pass fewer --threads."
+    if isinstance(error, RuntimeError) and text == "can't start new thread":
+        text += ": the system gives this process no more (`ulimit -u`, or -v for their memory)"
     lines = [text, *getattr(error, "__notes__", [])]
     # Names in it may hold what steers a terminal; the lines are ours.
     shown = printable_lines(as_options("\n".join(lines)))
