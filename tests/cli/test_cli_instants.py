@@ -23,7 +23,7 @@ def interrupted(*options: str, seconds: float) -> None:
 
 
 def test_commands_that_are_interrupted_at_some_instant_end_in_order():
-    options = ("--count", "4", "--resume-every", "4", "--images", "40", "--seed", "3")
+    options = ("--count", "2", "--resume-every", "2", "--images", "40", "--seed", "3")
     interrupted("train", "fill", "verify", "replay", *options, seconds=110)
 
 

@@ -58,7 +58,14 @@ def test_the_more_pixels_a_jpeg_has_the_fewer_scans_it_may_have():
 def test_a_sequential_jpeg_of_many_scans_is_refused_too():
     data = saved(Image.new("L", (8, 8), 90), "JPEG")
     scan = data[data.index(b"\xff\xda") : -2]
-    assert reason_of(data[:-2] + scan * 600 + b"\xff\xd9") == "unsupported"
+    # All of one colour are in the first scan: nothing behind it is decoded.
+    assert reason_of(data[:-2] + scan * 600 + b"\xff\xd9") == "corrupt"
+    # Of three they need not be.
+    data = bytearray(saved(Image.new("RGB", (8, 8), (90, 80, 70)), "JPEG"))
+    at = data.index(b"\xff\xda")
+    data[at + 4] = 1
+    scan = data[at:-2]
+    assert reason_of(bytes(data[:-2] + scan * 600 + b"\xff\xd9")) == "unsupported"
 
 
 def test_a_large_bmp_with_run_lengths_is_refused(mutants):
