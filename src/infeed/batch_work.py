@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from time import perf_counter
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +31,10 @@ ROWS_PER_TASK_KEPT = 64
 
 # The places of `STAGES` in the seconds that a task has spent.
 _READ, _DECODE, _CONVERT, _FROM_CACHE, _TO_CACHE = range(len(STAGES))
+
+
+# Characters of an error that are kept and shown.
+_LONGEST: Final = 2000
 
 
 class Tool:
@@ -66,6 +72,7 @@ class BatchWork:
         self._images = recycler.empty((rows, *stages.recipe.shape), stages.dtype)
         self._sources = plan.positions.copy()
         self._positions = plan.positions.tolist()
+        self._given_up: set[Hashable] = set()
         is_warm = stages.store is not None and stages.store.is_warm
         self._rows = ROWS_PER_TASK_KEPT if is_warm else ROWS_PER_TASK
         self.parts = -(-rows // self._rows)
@@ -98,6 +105,10 @@ class BatchWork:
             to_float32(rows, self._stages.scale, out)
             task.spent[_CONVERT] = perf_counter() - start
         self._stages.meter.add(len(out), task.spent)
+
+    def give_up(self, what: Hashable, /) -> None:
+        """A record is not read again for this batch, whether or not its read comes back."""
+        self._given_up.add(what)
 
     def result(self) -> Batch:
         """The batch. Labels follow the pixels: a replaced row has its replacement's."""
@@ -209,7 +220,7 @@ class BatchWork:
 
     def _read(self, position: int, uri: str, watch: Watch) -> bytes:
         stages = self._stages
-        if position in stages.stuck:
+        if position in self._given_up or position in stages.stuck:
             raise StorageError(
                 f"it could not be read within {stages.read_timeout_seconds:g} seconds "
                 "(read_timeout_seconds)",
@@ -217,9 +228,14 @@ class BatchWork:
             )
         watch.enter(position)
         try:
-            return stages.storage.read(uri)
+            data = stages.storage.read(uri)
         finally:
             watch.leave()
+        if type(data) is bytes:
+            return data
+        if isinstance(data, bytes | bytearray | memoryview):
+            return bytes(data)
+        raise TypeError(f"the storage's read must return bytes, got {type(data).__name__}")
 
     def _bytes(self, position: int, watch: Watch) -> bytes | None:
         try:
@@ -262,8 +278,13 @@ class BatchWork:
             error.add_note(self._place_of(position))
             raise error
         self._stages.quarantine.add(
-            BadImage(position, uri, error.reason, f"{where}: {printable(str(error))}")
+            BadImage(position, uri, error.reason, f"{where}: {printable(_cut(str(error)))}")
         )
+
+
+def _cut(text: str) -> str:
+    """A text of somebody else's, no longer than anybody reads."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _name_of(store: Store) -> str:

@@ -136,6 +136,8 @@ class Loader:
         self.manifest = manifest
         self.recipe = recipe
         self.sampler = sampler
+        if not isinstance(storage, Storage):
+            raise TypeError(f"storage must have a method read(uri) -> bytes, got {storage!r}")
         self.storage = storage
         if not isinstance(storage, RetryingStorage):
             storage = RetryingStorage(storage, wait=pause)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -164,7 +165,7 @@ def test_sys_exit_in_a_storage_is_an_error_that_names_the_record(manifest: Manif
     ):
         next(batches)
     assert caught.value.__cause__ is not None
-    assert "batch 0 of epoch 0" in caught.value.__cause__.__notes__[0]
+    assert "batch 0 of epoch 0" in caught.value.__notes__[0]
 
 
 PROGRAM = """
@@ -193,3 +194,100 @@ def test_a_program_with_a_read_that_hangs_for_ever_ends() -> None:
     )
     assert (done.returncode, done.stdout) == (0, "20 {'timed_out': 1}\n")
     assert "Traceback" not in done.stderr
+
+
+class Slow:
+    """A storage in which some reads take a while and then succeed."""
+
+    def __init__(self, pictures: dict[str, bytes], names: set[str], seconds: float) -> None:
+        self.memory = MemoryStorage(pictures)
+        self.names, self.seconds = names, seconds
+        self.reads: list[str] = []
+
+    def read(self, uri: str) -> bytes:
+        self.reads.append(uri)
+        if uri in self.names:
+            time.sleep(self.seconds)
+        return self.memory.read(uri)
+
+
+def test_two_slow_images_in_one_slice_are_both_bad_and_the_batch_comes(
+    manifest: Manifest, pictures: dict[str, bytes]
+) -> None:
+    """Each is back before the other is given up: they must not take turns for ever."""
+    names = {manifest.uri(0), manifest.uri(3)}
+    storage = Slow(pictures, names, 0.45)
+    loader = Loader(
+        manifest,
+        Recipe(height=16, width=16),
+        Sampler(batch_size=8, sampling="sequential"),
+        storage=storage,
+        read_timeout_seconds=0.3,
+        threads=2,
+        on_bad_image="mask",
+    )
+    batch = loader.batch(0, 0)
+    assert batch.failed.tolist() == [True, False, False, True, False, False, False, False]
+    assert loader.quarantine.reasons == {"timed_out": 2}
+    assert [storage.reads.count(name) for name in sorted(names)] == [1, 1]
+
+
+def test_an_image_that_is_tried_again_for_longer_than_the_timeout_is_bad_once(
+    manifest: Manifest, pictures: dict[str, bytes]
+) -> None:
+    class Fails:
+        reads = 0
+
+        def read(self, uri: str) -> bytes:
+            if uri == manifest.uri(3):
+                self.reads += 1
+                raise OSError(errno.EIO, "Input/output error")
+            return pictures[uri]
+
+    storage = Fails()
+    loader = Loader(
+        manifest,
+        Recipe(height=16, width=16),
+        Sampler(batch_size=8, sampling="sequential"),
+        storage=storage,
+        read_timeout_seconds=0.1,
+        on_bad_image="mask",
+    )
+    with loader.epoch(0) as batches:
+        assert sum(len(batch) for batch in batches) == 53
+    assert loader.quarantine.positions.tolist() == [3]
+    assert storage.reads <= 8
+
+
+def test_stop_iteration_in_a_storage_is_an_error_and_not_the_end_of_the_epoch(
+    manifest: Manifest, pictures: dict[str, bytes]
+) -> None:
+    class Searches:
+        def read(self, uri: str) -> bytes:
+            return next(data for name, data in pictures.items() if name == uri and "9" not in uri)
+
+    loader = Loader(manifest, Recipe(height=8, width=8), Sampler(), storage=Searches())
+    with (
+        pytest.raises(RuntimeError, match=r"StopIteration\(\) was raised in a thread") as caught,
+        loader.epoch(0) as batches,
+    ):
+        list(batches)
+    assert "of epoch 0" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("returned", [None, "text", 3])
+def test_a_storage_that_returns_no_bytes_is_told_what_it_should(
+    manifest: Manifest, returned: object
+) -> None:
+    class Wrong:
+        def read(self, uri: str) -> bytes:
+            return returned  # type: ignore[return-value]  # that is the point
+
+    loader = Loader(manifest, Recipe(height=8, width=8), Sampler(), storage=Wrong())
+    with pytest.raises(TypeError, match="read must return bytes, got"):
+        loader.batch(0, 0)
+
+
+def test_what_is_no_storage_is_refused_at_once(manifest: Manifest) -> None:
+    with pytest.raises(TypeError, match=r"storage must have a method read\(uri\) -> bytes, got"):
+        Loader(manifest, Recipe(height=8, width=8), Sampler(), storage="images/")  # type: ignore[arg-type]

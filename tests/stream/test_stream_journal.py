@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -77,12 +78,13 @@ def test_a_bad_image_is_written_once_and_so_is_a_recovered_one(tmp_path: Path) -
 def test_a_journal_that_cannot_be_written_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = Journal(tmp_path)  # a folder
+    journal = Journal(tmp_path / "bad.jsonl")
+    journal.path.mkdir()  # of somebody else's, meanwhile
     with caplog.at_level(logging.WARNING):
         journal.add(bad(1))
         journal.add(bad(2))
     (record,) = caplog.records
-    assert "cannot be written to" in record.message
+    assert "could not be written to" in record.message
     assert "Is a directory" in record.message
 
 
@@ -103,7 +105,7 @@ def test_two_processes_can_share_a_journal(tmp_path: Path) -> None:
     program = (
         "import sys; from infeed.stream import BadImage, Journal\n"
         "journal = Journal(sys.argv[1])\n"
-        "for n in range(300): journal.add(BadImage(n, 'x' * 200, 'io', sys.argv[2]))"
+        "for n in range(300): journal.add(BadImage(n, sys.argv[2] * 200, 'io', sys.argv[2]))"
     )
     path = tmp_path / "bad.jsonl"
     both = [subprocess.Popen([sys.executable, "-c", program, path, who]) for who in "ab"]
@@ -140,3 +142,49 @@ def test_what_was_met_before_there_was_a_journal_is_written_unless_it_was_known(
     quarantine.add(bad(3))
     assert [line["position"] for line in lines(journal.path)] == [2, 3]
     assert not (tmp_path / "other.jsonl").exists()
+
+
+def test_what_the_file_names_already_is_not_named_again(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    Journal(path).add(bad(1))
+    again = Journal(path)
+    again.add(bad(1))
+    again.add(bad(2))
+    again.add(BadImage(1, "1.jpg", "io", "now it is something else"))
+    assert [(line["position"], line["reason"]) for line in lines(path)] == [
+        (1, "missing"),
+        (2, "missing"),
+        (1, "io"),
+    ]
+
+
+def test_a_line_that_was_cut_off_by_a_full_disk_does_not_spoil_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path / "bad.jsonl")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))
+        with caplog.at_level(logging.WARNING):
+            journal.add(bad(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+    journal.add(bad(2))
+    half, whole = journal.path.read_text().splitlines()
+    assert len(half) == 50
+    assert json.loads(whole)["position"] == 2
+    assert "could not be written" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["", ".", "~nobody-of-that-name/x"])
+def test_what_can_be_no_file_is_refused_at_once(path: str) -> None:
+    with pytest.raises(ValueError, match="a list of bad images"):
+        Journal(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="a list of bad images must be a file"):
+        Journal(tmp_path / "pipe")

@@ -51,6 +51,9 @@ class Slow:
         else:
             self._gate.wait()
 
+    def give_up(self, what: Hashable, /) -> None:
+        pass
+
     def result(self) -> list[str]:
         return self.made
 

@@ -11,7 +11,7 @@ import click
 from infeed.cli.bad_images import READ_TIMEOUT_SECONDS, bad_image_options, budget
 from infeed.cli.cache_options import cache_options, chosen_cache, in_words
 from infeed.cli.interrupt import Interrupt
-from infeed.cli.output import Output, count, duration, output_options
+from infeed.cli.output import Output, as_options, count, duration, output_options
 from infeed.cli.progress import ProgressLine
 from infeed.errors import InfeedError, TooManyBadImagesError
 from infeed.report.printable import printable
@@ -340,7 +340,7 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
         lines.append(
             f"Bad images: {summary.bad_images:,} ({reasons}), replaced (masked in validation):"
         )
-        lines += [f"  {printable(bad.message)}" for bad in summary.bad[:5]]
+        lines += [f"  {as_options(printable(bad.message))}" for bad in summary.bad[:5]]
         if summary.bad_images > len(summary.bad[:5]):
             lines.append(f"  ... all of them in {out / '*bad_images.jsonl'}")
     if summary.recovered_images:

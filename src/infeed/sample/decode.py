@@ -44,7 +44,8 @@ def decode_into(
     if pixels > recipe.max_pixels:
         raise DecodeError(
             f"the header says {header.width} x {header.height} pixels, more than "
-            f"{recipe.max_pixels:,}. If it is not a decompression bomb, raise Recipe.max_pixels.",
+            f"{recipe.max_pixels:,}. If it is not a decompression bomb, make it smaller, or give a "
+            "Loader a Recipe with more max_pixels.",
             reason="too_large",
         )
     factor = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import logging
 import os
@@ -24,18 +26,27 @@ class Journal:
 
     A line holds `position`, `uri`, `reason` and `message`, as in `BadImage`, and `when`, in UTC
     (ISO 8601). It is written at once by one call, so that several processes may share the file;
-    the file is open only for that moment. There is no file before there is a bad image.
-    A run that is resumed may name an image again that it had met after its backup.
+    the file is open only for that moment. There is no file before there is a bad image. An image
+    that the file names already, with the same reason, is not named again.
 
     What cannot be written is said once, and does not stop the run.
 
     Args:
         path: the file; its folder is made when it is needed. What is in it stays.
+
+    Raises:
+        ValueError: it can be no such file.
     """
 
     def __init__(self, path: str | Path) -> None:
-        # A later `chdir` must not spread it over several folders.
-        self.path = Path(path).expanduser().absolute()
+        try:
+            # A later `chdir` must not spread it over several folders.
+            self.path = Path(path).expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"a list of bad images cannot be {str(path)!r}: {error}") from None
+        if not str(path) or (self.path.exists() and not self.path.is_file()):
+            raise ValueError(f"a list of bad images must be a file, got {str(path)!r}")
+        self._known: set[tuple[object, object, object]] = set()
         self._lock = threading.Lock()
         self._has_begun = False
         self._has_failed = False
@@ -53,27 +64,40 @@ class Journal:
         )
         try:
             with self._lock:
-                self._write(line.encode() + b"\n")
+                self._begin()
+                key = image.position, image.uri, image.reason
+                if key not in self._known:
+                    self._write(line.encode() + b"\n")
+                    self._known.add(key)
         except OSError as error:
             if not self._has_failed:
                 self._has_failed = True
                 logger.warning(
-                    "bad images cannot be written to %s: %s. They are only counted",
+                    "a bad image could not be written to %s: %s. It is only counted",
                     printable(str(self.path)),
                     error.strerror or error,
                 )
 
+    def _begin(self) -> None:
+        """Reads what the file names already."""
+        if self._has_begun:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError, KeyError, TypeError):  # no line of ours
+                    value = json.loads(line)
+                    self._known.add((value["position"], value["uri"], value["reason"]))
+        self._has_begun = True
+
     def _write(self, line: bytes) -> None:
-        if not self._has_begun:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
-            if not self._has_begun:
-                # A kill may have left half a line behind.
-                size = os.fstat(descriptor).st_size
-                if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                    line = b"\n" + line
-                self._has_begun = True
-            os.write(descriptor, line)
+            # A kill or a full disk may have left half a line behind.
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            if os.write(descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)

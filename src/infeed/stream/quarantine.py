@@ -58,8 +58,8 @@ class Quarantine:
     def __init__(
         self, max_bad: int | float, *, records: int, journal: Journal | None = None
     ) -> None:
-        share = isinstance(max_bad, float)
-        is_number = isinstance(max_bad, int | float) and not isinstance(max_bad, bool)
+        is_number = isinstance(max_bad, int | float | np.number) and not isinstance(max_bad, bool)
+        share = isinstance(max_bad, float | np.floating)
         if not is_number or max_bad < 0 or (share and not max_bad <= 1):
             raise ValueError(
                 "max_bad must be a count of 0 or more (an int), "
@@ -74,7 +74,7 @@ class Quarantine:
         self._recovered: dict[int, BadImage] = {}
         self._reasons: dict[int, str] = {}  # of all, by position
         self._recovered_positions: set[int] = set()
-        self._told = 0
+        self._told = (0, 0)
         self._has_good = False
 
     @property
@@ -186,18 +186,16 @@ class Quarantine:
     def tell(self) -> None:
         """Logs one line that sums up, if there are bad images that no such line has told of."""
         with self._lock:
-            count = len(self._reasons)
-            if count == self._told:
+            count, recovered = counts = len(self._reasons), len(self._recovered_positions)
+            if counts == self._told:
                 return
-            self._told = count
-            recovered = len(self._recovered_positions)
-        also = f"; {recovered} more were read in spite of a fault" if recovered else ""
-        where = (
-            ""
-            if self.journal is None
-            else f". They are listed in {printable(str(self.journal.path))}"
-        )
-        logger.warning("%s so far: %s%s%s", _images(count), self._by_reason(), also, where)
+            self._told = counts
+        parts = [f"{_images(count)} so far: {self._by_reason()}"] if count else []
+        if recovered:
+            parts.append(f"{recovered} read in spite of a fault")
+        if self.journal is not None:
+            parts[-1] += f". They are listed in {printable(str(self.journal.path))}"
+        logger.warning("%s", "; ".join(parts))
 
     def state_dict(self) -> dict[str, Any]:
         """What was met so far, as JSON values, for a run that goes on in another process."""
@@ -208,6 +206,7 @@ class Quarantine:
                 "reasons": [self._reasons[position] for position in positions],
                 "bad": [asdict(image) for image in self._bad.values()],
                 "recovered_positions": sorted(self._recovered_positions),
+                "has_good": self._has_good,
                 "recovered": [asdict(image) for image in self._recovered.values()],
             }
 
@@ -219,12 +218,13 @@ class Quarantine:
             for known in reasons.items():
                 self._unwritten.pop(known, None)
             self._reasons |= dict(zip(state["positions"], state["reasons"], strict=True))
-            self._told = len(self._reasons)
+            self._has_good |= state["has_good"]
             self._bad |= {image["position"]: BadImage(**image) for image in state["bad"]}
             self._recovered_positions.update(state["recovered_positions"])
             self._recovered |= {
                 image["position"]: BadImage(**image) for image in state["recovered"]
             }
+            self._told = len(self._reasons), len(self._recovered_positions)
 
     def summary(self) -> str:
         """The count, the reasons and five examples, as one text of several lines."""
@@ -238,7 +238,10 @@ class Quarantine:
         lines = [line, *(f"  {image.message}" for image in examples)]
         if self.journal is not None:
             lines.append(f"All of them are listed in {printable(str(self.journal.path))}.")
-        lines.append("Mend or remove them, or pass a larger max_bad.")
+        if count > self.budget:
+            lines.append("Mend or remove them, or pass a larger max_bad.")
+        else:
+            lines.append("Is it the right folder? Where they are to be borne, max_bad=1.0 does.")
         return "\n".join(lines)
 
     def _by_reason(self) -> str:

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from infeed.errors import LoaderClosedError, StalledError
@@ -40,6 +40,9 @@ class Work(Protocol[Tool_contra, T_co]):
 
         Called again for a part whose thread was given up while it waited: see `Watch`.
         """
+
+    def give_up(self, what: Hashable, /) -> None:
+        """Notes what must not be waited for again. Called before the part is made again."""
 
     def result(self) -> T_co:
         """The whole. Called once, by the reader, after all parts were made."""
@@ -309,6 +312,8 @@ class _Crew(Generic[Tool, T]):
                         f"{wait.what} has not answered for {self._timeout:g} seconds "
                         "(read_timeout_seconds). Is the disk or the network that it is on alive?"
                     )
+                # Or it would be waited for again, and given up again, and so on for ever.
+                hand.entry.work.give_up(wait.what)
                 hand.entry.again.append(hand.part)
                 self._room.notify_all()
                 self.start()
@@ -370,12 +375,8 @@ class _Crew(Generic[Tool, T]):
                 hand.entry.work.make(hand.part, tool)
             except GivenUp:
                 raise
-            except Exception as caught:  # noqa: BLE001 - it is raised in the reader
-                error = caught
-            except BaseException as caught:  # noqa: BLE001 - likewise
-                # `sys.exit` in a thread would end the reader's program without a word.
-                error = RuntimeError(f"{caught!r} was raised in a thread that makes batches")
-                error.__cause__ = caught
+            except BaseException as caught:  # noqa: BLE001 - it is raised in the reader
+                error = _as_error(caught)
             self._report(hand.entry, error)
             # Or this frame would keep the last batch alive while the thread waits.
             del hand, error
@@ -448,12 +449,30 @@ class _Crew(Generic[Tool, T]):
         self._ready.notify_all()
 
 
+def _as_error(caught: BaseException) -> Exception:
+    """What a reader cannot take for something else.
+
+    `SystemExit` would end its program without a word, and `StopIteration` would seem to be the end
+    of the epoch.
+    """
+    if isinstance(caught, Exception) and not isinstance(caught, StopIteration):
+        return caught
+    error = RuntimeError(f"{caught!r} was raised in a thread that makes batches")
+    error.__cause__ = caught
+    for note in getattr(caught, "__notes__", []):
+        error.add_note(note)
+    return error
+
+
 class _Nothing:
     """The work of an entry that only carries an error."""
 
     parts = 0
 
     def make(self, part: int, tool: object, /) -> None:
+        raise AssertionError
+
+    def give_up(self, what: Hashable, /) -> None:
         raise AssertionError
 
     def result(self) -> T:  # type: ignore[type-var]  # never called: its entry has an error

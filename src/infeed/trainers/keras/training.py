@@ -160,6 +160,8 @@ def train_model(
     sets = [train] if validation is None else [train, validation]
     quarantines = [each.loader.quarantine for each in sets]
     if not has_backup(out):
+        for name in BAD_IMAGES_FILES:  # of a run that came to nothing
+            (out / name).unlink(missing_ok=True)
         _list_bad_images(out, quarantines)
     with contextlib.ExitStack() as closing:
         closing.enter_context(locked(out))
