@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 from time import perf_counter
 from typing import Final
@@ -28,6 +29,8 @@ from infeed.stream.watch import GivenUp, Watch
 # it takes more of them.
 ROWS_PER_TASK = 8
 ROWS_PER_TASK_KEPT = 64
+
+logger = logging.getLogger(__name__)
 
 # The places of `STAGES` in the seconds that a task has spent.
 _READ, _DECODE, _CONVERT, _FROM_CACHE, _TO_CACHE = range(len(STAGES))
@@ -86,7 +89,7 @@ class BatchWork:
         task = _Task(tool)
         # A thread that was given up may have come to other ones.
         self._sources[begin : begin + len(out)] = self._plan.positions[begin : begin + len(out)]
-        store = self._stages.store
+        store = self._store()
         if store is None:
             for index, image in enumerate(rows):
                 self._fill(begin + index, image, task, None)
@@ -109,6 +112,12 @@ class BatchWork:
     def give_up(self, what: Hashable, /) -> None:
         """A record is not read again for this batch, whether or not its read comes back."""
         self._given_up.add(what)
+        if isinstance(what, str):
+            logger.warning(
+                "%s has not answered for %g seconds: it is done without until it does",
+                what,
+                self._stages.read_timeout_seconds,
+            )
 
     def result(self) -> Batch:
         """The batch. Labels follow the pixels: a replaced row has its replacement's."""
@@ -178,7 +187,7 @@ class BatchWork:
 
     def _load(self, position: int, image: np.ndarray, task: _Task) -> None:
         """Takes one record from the cache, or makes it."""
-        source, store = None, self._stages.store
+        source, store = None, self._store()
         if store is not None:
             missing = self._from_cache(store, [position], image[np.newaxis], task)
             if not missing:
@@ -256,10 +265,16 @@ class BatchWork:
         finally:
             task.watch.leave()
 
+    def _store(self) -> Store | None:
+        """The cache, unless a thread waits for it to take an image and was given up."""
+        store, stuck = self._stages.store, self._stages.stuck
+        return None if stuck and store is not None and _name_of(store) in stuck else store
+
     def _keep(self, store: Store, task: _Task) -> None:
         if task.sources:
             start = perf_counter()
-            task.watch.enter(_name_of(store), is_optional=False)
+            # A thread that comes back late has only read from the rows.
+            task.watch.enter(_name_of(store))
             try:
                 store.keep(task.sources, task.payloads, task.checksums)
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -291,3 +292,47 @@ def test_a_storage_that_returns_no_bytes_is_told_what_it_should(
 def test_what_is_no_storage_is_refused_at_once(manifest: Manifest) -> None:
     with pytest.raises(TypeError, match=r"storage must have a method read\(uri\) -> bytes, got"):
         Loader(manifest, Recipe(height=8, width=8), Sampler(), storage="images/")  # type: ignore[arg-type]
+
+
+CACHED = """
+import os, sys, time
+from pathlib import Path
+import cv2, numpy as np
+from infeed import Loader, Manifest, Recipe, Sampler
+folder = Path(sys.argv[1])
+for number in range(40):
+    picture = np.full((8, 8, 3), number, np.uint8)
+    (folder / f"{number}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    os.utime(folder / f"{number}.png", (1e9, 1e9))
+manifest = Manifest.from_rows([f"{n}.png" for n in range(40)], [0] * 40, images=folder)
+loader = Loader(manifest, Recipe(height=8, width=8), Sampler(batch_size=8), threads=2,
+                cache=folder / "cache", read_timeout_seconds=1)
+sys.stderr.write("ready\\n")
+with loader.epoch(0) as batches:
+    seen = [int(value) for batch in batches for value in batch.images[:, 0, 0, 0]]
+print(sorted(seen) == list(range(40)), loader.quarantine.count())
+"""
+
+
+def test_a_cache_that_takes_an_image_and_does_not_answer_is_done_without(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    inject = [
+        "-f",
+        "-qq",
+        "-o",
+        tmp_path / "log",
+        "-e",
+        "inject=pwritev,pwritev2:delay_enter=6000000:when=2+",
+    ]
+    done = subprocess.run(
+        ["strace", *inject, sys.executable, "-c", CACHED, tmp_path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "ready" not in done.stderr:
+        pytest.skip(f"strace cannot be used here: {done.stderr}")
+    assert done.stdout == "True 0\n", done.stderr
+    assert "has not answered for 1 seconds: it is done without until it does" in done.stderr
