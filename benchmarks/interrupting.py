@@ -181,7 +181,7 @@ def prepared(scratch: Path, images: int) -> Setting:
     renew(setting)
     run_whole(setting, train(setting))
     setting.run.rename(setting.trained)
-    shutil.rmtree(setting.cache)
+    shutil.rmtree(setting.cache, ignore_errors=True)
     run_whole(setting, fill(setting))
     setting.cache.rename(setting.filled)
     return setting

@@ -22,6 +22,7 @@ def interrupted(*options: str, seconds: float) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_commands_that_are_interrupted_at_some_instant_end_in_order():
     options = ("--count", "2", "--resume-every", "2", "--images", "40", "--seed", "3")
     interrupted("train", "fill", "verify", "replay", *options, seconds=110)
