@@ -175,13 +175,15 @@ def main() -> None:
 def prepared(scratch: Path, images: int) -> Setting:
     """A drawn set, a filled cache and a finished run, for the commands that need them."""
     leaves = draw_set(scratch / "leaves", train=images, validation=30, size=128)
+    for path in (scratch / "leaves").rglob("*"):
+        os.utime(path, (time.time() - 60,) * 2)  # what is two seconds old is not kept yet
     model = scratch / "model.py"
     model.write_text(MODEL, "utf-8")
     setting = Setting(scratch / "first", leaves, model, scratch / "filled", scratch / "trained")
     renew(setting)
     run_whole(setting, train(setting))
     setting.run.rename(setting.trained)
-    shutil.rmtree(setting.cache, ignore_errors=True)
+    shutil.rmtree(setting.cache)
     run_whole(setting, fill(setting))
     setting.cache.rename(setting.filled)
     return setting
