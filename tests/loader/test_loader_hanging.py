@@ -291,7 +291,12 @@ def test_a_storage_that_returns_no_bytes_is_told_what_it_should(
 
 def test_what_is_no_storage_is_refused_at_once(manifest: Manifest) -> None:
     with pytest.raises(TypeError, match=r"storage must have a method read\(uri\) -> bytes, got"):
-        Loader(manifest, Recipe(height=8, width=8), Sampler(), storage="images/")  # type: ignore[arg-type]
+        Loader(
+            manifest,
+            Recipe(height=8, width=8),
+            Sampler(),
+            storage="images/",  # type: ignore[arg-type]  # that is the point
+        )
 
 
 CACHED = """

@@ -270,4 +270,4 @@ def test_nothing_is_opened_and_nothing_left_open(mutants):
             run(data)
         except DecodeError:
             continue
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208  # likewise
