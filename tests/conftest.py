@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -13,9 +15,21 @@ from hypothesis import settings
 # Keras reads it when it is first imported.
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
+# Half of the time would go to compiling the same small models. JAX keeps what it compiled, for
+# this session and the commands that it starts.
+COMPILED = tempfile.mkdtemp(prefix="infeed-tests-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
 # A shared machine may stall for seconds: a slow example is no failure.
 settings.register_profile("infeed", deadline=None, max_examples=100)
 settings.load_profile("infeed")
+
+
+def pytest_unconfigure() -> None:
+    """Removes what JAX compiled."""
+    shutil.rmtree(COMPILED, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import logging
 import os
@@ -93,6 +94,9 @@ class Journal:
     def _write(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
+            # Another process's line grows page by page: without the lock, half of it may be seen.
+            with contextlib.suppress(OSError):  # a file system that has no locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             # A kill or a full disk may have left half a line behind.
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
