@@ -13,10 +13,10 @@ import numpy.typing as npt
 from infeed.cache import Source, Store, checksum, decode_jpeg_into, encode_jpeg
 from infeed.errors import BadImageError, StorageError, TooManyBadImagesError
 from infeed.manifest import encode
-from infeed.order import BatchPlan
+from infeed.order import BatchPlan, draws
 from infeed.printable import printable, show
 from infeed.sample import Scratch, decode_into, to_float32
-from infeed.stages import Stages
+from infeed.stages import Augment, Stages
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
 from infeed.stream.meter import STAGES
@@ -33,7 +33,7 @@ ROWS_PER_TASK_KEPT = 64
 logger = logging.getLogger(__name__)
 
 # The places of `STAGES` in the seconds that a task has spent.
-_READ, _DECODE, _CONVERT, _FROM_CACHE, _TO_CACHE = range(len(STAGES))
+_READ, _HEADER, _DECODE, _FIT, _AUGMENT, _CONVERT, _FROM_CACHE, _TO_CACHE = range(len(STAGES))
 
 
 # Characters of an error that are kept and shown.
@@ -57,7 +57,8 @@ class _Task:
     """A slice of a batch being made: what it has spent, and what is to be kept of it."""
 
     def __init__(self, tool: Tool) -> None:
-        self.scratch = tool.scratch
+        self.scratch = scratch = tool.scratch
+        scratch.header_seconds = scratch.decode_seconds = scratch.fit_seconds = 0.0
         self.watch = tool.watch
         self.spent = [0.0] * len(STAGES)
         self.sources: list[Source] = []
@@ -76,6 +77,11 @@ class BatchWork:
         self._sources = plan.positions.copy()
         self._positions = plan.positions.tolist()
         self._given_up: set[Hashable] = set()
+        self._words: list[int] = []
+        if stages.augment is not None:
+            epochs, turns = plan.sample_epochs, plan.turns
+            words = draws(stages.seed, "augment", epochs, plan.positions, turns)
+            self._words = words.tolist()
         is_warm = stages.store is not None and stages.store.is_warm
         self._rows = ROWS_PER_TASK_KEPT if is_warm else ROWS_PER_TASK
         self.parts = -(-rows // self._rows)
@@ -103,10 +109,19 @@ class BatchWork:
             for source in missing:
                 self._fill(begin + source.index, rows[source.index], task, source)
             self._keep(store, task)
+        if self._stages.augment is not None:
+            start = perf_counter()
+            for index, image in enumerate(rows):
+                self._augment(self._stages.augment, begin + index, image)
+            task.spent[_AUGMENT] = perf_counter() - start
         if is_float:
             start = perf_counter()
             to_float32(rows, self._stages.scale, out)
             task.spent[_CONVERT] = perf_counter() - start
+        scratch = task.scratch
+        task.spent[_HEADER] = scratch.header_seconds
+        task.spent[_DECODE] = scratch.decode_seconds
+        task.spent[_FIT] = scratch.fit_seconds
         self._stages.meter.add(len(out), task.spent)
 
     def give_up(self, what: Hashable, /) -> None:
@@ -185,6 +200,18 @@ class BatchWork:
             f"tried are bad too. Is the image folder right?\n{self._stages.quarantine.summary()}"
         )
 
+    def _augment(self, augment: Augment, row: int, image: npt.NDArray[np.uint8]) -> None:
+        """Changes one row at random, in place."""
+        if self._sources[row] < 0:
+            return
+        try:
+            changed = augment(image, self._words[row])
+            if changed is not None and changed is not image:
+                image[:] = _like(changed, image)
+        except BaseException as error:
+            error.add_note(self._place_of(self._positions[row]))
+            raise
+
     def _load(self, position: int, image: np.ndarray, task: _Task) -> None:
         """Takes one record from the cache, or makes it."""
         source, store = None, self._store()
@@ -204,17 +231,15 @@ class BatchWork:
             data = source.data
         else:
             data = self._read(position, uri, task.watch)
-        read = perf_counter()
+        task.spent[_READ] += perf_counter() - start
         note = decode_into(data, stages.recipe, image, task.scratch)
-        decoded = perf_counter()
-        task.spent[_READ] += read - start
-        task.spent[_DECODE] += decoded - read
         payload = image.reshape(-1)
         if stages.reencoding == "jpeg":
             # Also where it cannot be kept: what a run sees must not depend on that.
+            start = perf_counter()
             payload = np.frombuffer(encode_jpeg(image, stages.recipe), np.uint8)
             decode_jpeg_into(payload, stages.recipe, image)
-            task.spent[_TO_CACHE] += perf_counter() - decoded
+            task.spent[_TO_CACHE] += perf_counter() - start
         if note is not None:
             # Not kept, so that it is noted each time.
             stages.quarantine.add_recovered(
@@ -295,6 +320,20 @@ class BatchWork:
         self._stages.quarantine.add(
             BadImage(position, uri, error.reason, f"{where}: {printable(_cut(str(error)))}")
         )
+
+
+def _like(changed: object, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What an augmentation returned, if it can take the place of the image."""
+    if isinstance(changed, np.ndarray):
+        if changed.dtype == image.dtype and changed.shape == image.shape:
+            return changed
+        found = f"{changed.dtype} of shape {changed.shape}"
+    else:
+        found = repr(changed)
+    raise TypeError(
+        "augment must return None or an image like the one it got, uint8 of shape "
+        f"{image.shape}, got {found}"
+    )
 
 
 def _cut(text: str) -> str:

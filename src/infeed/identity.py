@@ -34,6 +34,7 @@ def identity(
     on_bad_image: str,
     class_weights: list[float] | None,
     reencoding: str | None,
+    augment: str | None,
 ) -> dict[str, Any]:
     """What `check_same` compares, under constant keys, as JSON values of less than 3 KB."""
     return {
@@ -52,6 +53,7 @@ def identity(
         "on_bad_image": on_bad_image,
         "class_weights": _shortened(class_weights),
         "reencoding": reencoding,
+        "augment": augment,
     }
 
 

@@ -20,7 +20,15 @@ from infeed.order import BatchPlan, ClassMembers, Cursor, Sampler, draws
 from infeed.printable import printable
 from infeed.read import LocalStorage, RetryingStorage, Storage
 from infeed.sample import Recipe
-from infeed.stages import OnBadImage, PixelType, Reencoding, Stages, weights_by_class
+from infeed.stages import (
+    Augment,
+    OnBadImage,
+    PixelType,
+    Reencoding,
+    Stages,
+    name_of,
+    weights_by_class,
+)
 from infeed.state import cursor_of, save_state
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler
@@ -30,7 +38,15 @@ from infeed.stream.meter import Meter
 from infeed.stream.quarantine import Quarantine
 from infeed.stream.watch import pause
 
-__all__ = ["READ_TIMEOUT_SECONDS", "BatchStream", "Loader", "OnBadImage", "PixelType", "Reencoding"]
+__all__ = [
+    "READ_TIMEOUT_SECONDS",
+    "Augment",
+    "BatchStream",
+    "Loader",
+    "OnBadImage",
+    "PixelType",
+    "Reencoding",
+]
 
 # Batches under way or ready. Two keep the threads busy while the reader takes one; the third
 # absorbs a step that is shorter than the others.
@@ -71,6 +87,11 @@ class Loader:
             last bit. None leaves 0..255.
         on_bad_image: `replace`: by another good record of the same class, chosen by (seed,
             epoch, position) alone; `mask`: by a black row of weight 0; `raise`: stop.
+        augment: changes each image at random, after the cache and before float32 is made of it.
+            Called by the threads with the image, uint8 (height, width, channels), which it may
+            write to, and a random word, an int of 64 bits that belongs to the sample: from the
+            same word it must make the same. Returns None for the image in place, or another one
+            of the same shape. A black row in the place of a bad image is left alone.
         max_bad: how many different bad records to bear: a count (int) or a share of the
             manifest (float). Where not one of the first `HOPELESS` is good, it is too many, too.
         bad_images: a file that gets a line of JSON for each bad image, as soon as it is met: see
@@ -118,6 +139,7 @@ class Loader:
         dtype: PixelType = "uint8",
         scale: float | None = None,
         on_bad_image: OnBadImage = "replace",
+        augment: Augment | None = None,
         max_bad: int | float = 0.05,
         bad_images: str | Path | None = None,
         read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
@@ -158,6 +180,7 @@ class Loader:
         self.dtype: PixelType = dtype
         self.scale = scale
         self.on_bad_image: OnBadImage = on_bad_image
+        self.augment = augment
         self.threads = usable_cores() if threads is None else threads
         self.depth = depth
         self.read_timeout_seconds = read_timeout_seconds
@@ -180,6 +203,7 @@ class Loader:
             dtype=dtype,
             scale=scale,
             on_bad_image=on_bad_image,
+            augment=augment,
             quarantine=self.quarantine,
             meter=self.meter,
             read_timeout_seconds=read_timeout_seconds,
@@ -258,6 +282,7 @@ class Loader:
             on_bad_image=self.on_bad_image,
             class_weights=None if weights is None else weights.tolist(),
             reencoding=self.reencoding,
+            augment=name_of(self.augment),
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, final, get_args
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from infeed.stream.quarantine import Quarantine
 OnBadImage = Literal["replace", "mask", "raise"]
 PixelType = Literal["uint8", "float32"]
 Reencoding = Literal["jpeg"]
+
+Augment = Callable[[npt.NDArray[np.uint8], int], npt.NDArray[np.uint8] | None]
+"""Changes an image at random, by a random word: see `Loader`."""
 
 
 @final
@@ -52,6 +55,7 @@ class Stages:
     dtype: PixelType
     scale: float | None
     on_bad_image: OnBadImage
+    augment: Augment | None
     quarantine: Quarantine
     meter: Meter
     read_timeout_seconds: float | None
@@ -60,6 +64,11 @@ class Stages:
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, get_args(PixelType))
         _check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
+        if self.augment is not None and not callable(self.augment):
+            raise ValueError(
+                "augment must be a function of an image and a random word, or None, got "
+                f"{self.augment!r}"
+            )
         if self.reencoding is not None:
             _check_choice("reencoding", self.reencoding, get_args(Reencoding))
         if self.label_mode is not None:
@@ -78,6 +87,17 @@ class Stages:
                 f"{printable(manifest.source)}: label_mode='binary' needs exactly 2 classes, there "
                 f"are {manifest.num_classes}. Pass label_mode='int' or 'categorical'."
             )
+
+
+def name_of(augment: Augment | None) -> str | None:
+    """What an augmentation is called in a saved state; nothing of what it does."""
+    if augment is None:
+        return None
+    # A partial function has the name of its function, another object that of its class.
+    named: Any = getattr(augment, "func", augment)
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def weights_by_class(

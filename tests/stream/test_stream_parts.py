@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from infeed.errors import TooManyBadImagesError
 from infeed.manifest import Manifest
 from infeed.stream import (
+    STAGES,
     BadImage,
     Batch,
     Meter,
@@ -122,7 +123,9 @@ def test_counters_add_up_over_threads() -> None:
 
     def work() -> None:
         for _ in range(1000):
-            meter.add(2, (0.5, 0.25, 0.0, 0.125, 0.0))
+            meter.add(2, (0.5, 0.25, 0.0, 0.125, 0.0, 0.0, 0.0, 0.0))
+            meter.add_turn(busy=0.5, idle=0.25, plan=0.125)
+            meter.add_delivery(wait=0.5, hand_over=0.25, first=False)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -131,13 +134,14 @@ def test_counters_add_up_over_threads() -> None:
         thread.join()
     spent = meter.read() - before
     assert spent.images == 8000
-    assert spent.seconds == {
+    assert spent.seconds == dict.fromkeys(STAGES, 0.0) | {
         "read": 2000.0,
-        "decode": 1000.0,
-        "convert": 0.0,
-        "from_cache": 500.0,
-        "to_cache": 0.0,
+        "header": 1000.0,
+        "fit": 500.0,
     }
+    assert (spent.busy_seconds, spent.idle_seconds, spent.plan_seconds) == (2000, 1000, 500)
+    assert (spent.wait_seconds, spent.hand_over_seconds) == (2000, 1000)
+    assert spent.first_wait_seconds == 0
 
 
 def bad(position: int, reason: str = "missing") -> BadImage:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import count, islice
@@ -252,6 +253,19 @@ def test_waiting_is_counted_and_the_first_batch_apart() -> None:
     reading = meter.read()
     assert reading.first_wait_seconds > 0
     assert reading.wait_seconds >= reading.first_wait_seconds
+
+
+def test_threads_that_find_no_place_are_idle_and_not_busy() -> None:
+    meter = Meter()
+    window = window_of((Numbers(n) for n in range(5)), meter=meter, depth=1, threads=1)
+    window.start()
+    time.sleep(0.3)
+    drained(window)
+    window.close()
+    reading = meter.read()
+    assert reading.idle_seconds > 0.2
+    assert reading.busy_seconds < 0.1
+    assert reading.plan_seconds > 0
 
 
 @pytest.mark.parametrize("bad", [{"threads": 0}, {"depth": 0}])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +41,9 @@ def decode_into(
             f"out must be C-contiguous uint8 of shape {recipe.shape}, "
             f"got {out.dtype} of shape {out.shape}"
         )
+    start = perf_counter()
     header = read_header(data)
+    scratch.header_seconds += perf_counter() - start
     pixels = header.height * header.width
     if pixels > recipe.max_pixels:
         raise DecodeError(
@@ -68,14 +72,18 @@ def _decode(
     scratch: Scratch,
 ) -> str | None:
     note = None
+    start = perf_counter()
     if header.format == "jpeg":
         image, note = decode_jpeg(data, header, recipe.color_mode, factor, scratch)
     else:
         image = decode_raster(data, header, recipe.color_mode, recipe.max_pixels)
+    decoded = perf_counter()
     if header.orientation != UPRIGHT:
         image = turn_upright(image, header.orientation, scratch)
     height, width = _upright_sides(header)
     fit_into(image, height, width, recipe, out)
+    scratch.decode_seconds += decoded - start
+    scratch.fit_seconds += perf_counter() - decoded
     return note
 
 

@@ -31,9 +31,19 @@ class Scratch:
 
     Attributes:
         budget: likewise.
+        header_seconds, decode_seconds, fit_seconds: what `decode_into` has spent with it; to be
+            set back by whoever counts them. Turning upright belongs to fitting.
     """
 
-    __slots__ = ("_decoded", "_kept_bytes", "_turned", "budget")
+    __slots__ = (
+        "_decoded",
+        "_kept_bytes",
+        "_turned",
+        "budget",
+        "decode_seconds",
+        "fit_seconds",
+        "header_seconds",
+    )
 
     def __init__(self, kept_bytes: int = KEPT_BYTES, budget: DecodeBudget = SHARED) -> None:
         if kept_bytes < 0:
@@ -42,6 +52,7 @@ class Scratch:
         self.budget = budget
         self._decoded = np.empty(0, np.uint8)
         self._turned = np.empty(0, np.uint8)
+        self.header_seconds = self.decode_seconds = self.fit_seconds = 0.0
 
     @property
     def nbytes(self) -> int:

@@ -7,17 +7,35 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-STAGES: Final[tuple[str, ...]] = ("read", "decode", "convert", "from_cache", "to_cache")
+STAGES: Final[tuple[str, ...]] = (
+    "read",
+    "header",
+    "decode",
+    "fit",
+    "augment",
+    "convert",
+    "from_cache",
+    "to_cache",
+)
+"""What a thread does for an image, in the order in which it is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a meter shows at one moment. Subtract two for what happened between them.
 
+    Thread seconds are those of all threads together: with 2 threads a second of wall time holds up
+    to 2.
+
     Attributes:
         images: samples made, replacements of bad images included.
-        seconds: thread seconds a stage, by stage; with 2 threads a second of wall time
-            holds up to 2.
+        seconds: thread seconds a stage, by stage.
+        busy_seconds: thread seconds from taking a task to its end. What the stages leave of it is
+            the engine's own, and waiting for the interpreter.
+        idle_seconds: thread seconds in which a thread waited for a place in the window, because
+            the batches ahead were all made and the reader took none.
+        plan_seconds: thread seconds spent on planning batches, and on memory for them.
+        hand_over_seconds: time in which a ready batch was put together in the reader's thread.
         wait_seconds: wall time in which the reader waited for a batch.
         first_wait_seconds: the part of it spent on the first batch of a stream, which no
             prefetching can hide.
@@ -25,6 +43,10 @@ class Reading:
 
     images: int
     seconds: dict[str, float]
+    busy_seconds: float
+    idle_seconds: float
+    plan_seconds: float
+    hand_over_seconds: float
     wait_seconds: float
     first_wait_seconds: float
 
@@ -32,6 +54,10 @@ class Reading:
         return Reading(
             images=self.images - earlier.images,
             seconds={name: self.seconds[name] - earlier.seconds[name] for name in STAGES},
+            busy_seconds=self.busy_seconds - earlier.busy_seconds,
+            idle_seconds=self.idle_seconds - earlier.idle_seconds,
+            plan_seconds=self.plan_seconds - earlier.plan_seconds,
+            hand_over_seconds=self.hand_over_seconds - earlier.hand_over_seconds,
             wait_seconds=self.wait_seconds - earlier.wait_seconds,
             first_wait_seconds=self.first_wait_seconds - earlier.first_wait_seconds,
         )
@@ -43,7 +69,11 @@ class Meter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._images = 0
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._seconds = [0.0] * len(STAGES)
+        self._busy = 0.0
+        self._idle = 0.0
+        self._plan = 0.0
+        self._hand_over = 0.0
         self._wait = 0.0
         self._first_wait = 0.0
 
@@ -51,17 +81,34 @@ class Meter:
         """Counts `images` samples and the seconds of each stage, in the order of `STAGES`."""
         with self._lock:
             self._images += images
-            for name, spent in zip(STAGES, seconds, strict=True):
-                self._seconds[name] += spent
+            for stage, spent in enumerate(seconds):
+                self._seconds[stage] += spent
 
-    def add_wait(self, seconds: float, *, first: bool) -> None:
-        """Counts time in which a reader waited; `first` for a stream's first batch."""
+    def add_turn(self, *, busy: float, idle: float, plan: float) -> None:
+        """Counts what a thread did from the end of one task to the end of the next."""
         with self._lock:
-            self._wait += seconds
+            self._busy += busy
+            self._idle += idle
+            self._plan += plan
+
+    def add_delivery(self, *, wait: float, hand_over: float, first: bool) -> None:
+        """Counts what a batch cost its reader; `first` for a stream's first batch."""
+        with self._lock:
+            self._wait += wait
+            self._hand_over += hand_over
             if first:
-                self._first_wait += seconds
+                self._first_wait += wait
 
     def read(self) -> Reading:
         """All counters at this moment."""
         with self._lock:
-            return Reading(self._images, dict(self._seconds), self._wait, self._first_wait)
+            return Reading(
+                images=self._images,
+                seconds=dict(zip(STAGES, self._seconds, strict=True)),
+                busy_seconds=self._busy,
+                idle_seconds=self._idle,
+                plan_seconds=self._plan,
+                hand_over_seconds=self._hand_over,
+                wait_seconds=self._wait,
+                first_wait_seconds=self._first_wait,
+            )

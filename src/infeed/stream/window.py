@@ -63,7 +63,7 @@ class Window(Generic[Tool, T]):
         make_tool: called once by each thread; its result is handed to every `Work.make`.
         threads: how many threads at most, from 1.
         depth: how many works may be under way or ready at once, from 1.
-        meter: where the reader's waiting is counted.
+        meter: where waiting, work and planning are counted.
         watch_of: the watch of a thread's tool; None where threads never wait for anything outside.
         timeout_seconds: how long such a wait may last before the thread is given up and its part
             is made by another one, or, where the work cannot do without, `next` raises; None: for
@@ -92,6 +92,7 @@ class Window(Generic[Tool, T]):
             depth=depth,
             watch_of=watch_of,
             timeout_seconds=timeout_seconds,
+            meter=meter,
             name=name,
         )
         self._meter = meter
@@ -128,9 +129,13 @@ class Window(Generic[Tool, T]):
         except BaseException:
             self.close()
             raise
-        self._meter.add_wait(time.perf_counter() - begin, first=self._delivered == 0)
+        made = time.perf_counter()
+        result = work.result()
+        self._meter.add_delivery(
+            wait=made - begin, hand_over=time.perf_counter() - made, first=self._delivered == 0
+        )
         self._delivered += 1
-        return work.result()
+        return result
 
     def stop(self) -> None:
         """Tells the threads to end, without waiting; may be called wherever `close` may."""
@@ -181,6 +186,16 @@ class _Hand(Generic[Tool, T]):
         self.watch = watch
 
 
+class _Turn:
+    """What a thread did besides work since its last part, in seconds."""
+
+    __slots__ = ("idle", "plan")
+
+    def __init__(self) -> None:
+        self.idle = 0.0
+        self.plan = 0.0
+
+
 class _Crew(Generic[Tool, T]):
     """What the threads share. Everything below `_lock` is read and written under it."""
 
@@ -193,6 +208,7 @@ class _Crew(Generic[Tool, T]):
         depth: int,
         watch_of: Callable[[Tool], Watch] | None,
         timeout_seconds: float | None,
+        meter: Meter,
         name: str,
     ) -> None:
         self._process = os.getpid()
@@ -201,6 +217,7 @@ class _Crew(Generic[Tool, T]):
         self._timeout = timeout_seconds
         self._limit = threads
         self._depth = depth
+        self._meter = meter
         self._name = name
         # Re-entrant, because the collector may run `stop` in a thread that holds it.
         self._lock = threading.RLock()
@@ -369,21 +386,27 @@ class _Crew(Generic[Tool, T]):
         watch = None if self._watch_of is None else self._watch_of(tool)
         if watch is not None:
             watch.watch_this_thread()
-        while (hand := self._claim(watch)) is not None:
+        turn = _Turn()
+        while (hand := self._claim(watch, turn)) is not None:
             error: BaseException | None = None
+            begin = time.perf_counter()
             try:
                 hand.entry.work.make(hand.part, tool)
             except GivenUp:
                 raise
             except BaseException as caught:  # noqa: BLE001 - it is raised in the reader
                 error = _as_error(caught)
+            # Before the reader can see that it is made.
+            self._meter.add_turn(busy=time.perf_counter() - begin, idle=turn.idle, plan=turn.plan)
             self._report(hand.entry, error)
             # Or this frame would keep the last batch alive while the thread waits.
             del hand, error
+        self._meter.add_turn(busy=0.0, idle=turn.idle, plan=turn.plan)
 
-    def _claim(self, watch: Watch | None) -> _Hand[Tool, T] | None:
+    def _claim(self, watch: Watch | None, turn: _Turn) -> _Hand[Tool, T] | None:
         """The next part to make, or None when this thread should end."""
         thread = threading.current_thread()
+        turn.idle = turn.plan = 0.0
         with self._lock:
             self._hands.pop(thread, None)
             while not self._closed:
@@ -393,10 +416,15 @@ class _Crew(Generic[Tool, T]):
                         return hand
                 if self._exhausted:
                     break
+                begin = time.perf_counter()
                 if len(self._window) < self._depth:
                     self._open()
-                elif not self._room.wait(IDLE_SECONDS):
-                    break
+                    turn.plan += time.perf_counter() - begin
+                else:
+                    has_room = self._room.wait(IDLE_SECONDS)
+                    turn.idle += time.perf_counter() - begin
+                    if not has_room:
+                        break
             # Counted out under the same lock that found nothing to do: were it later, the
             # reader could believe that this thread still comes back, and wait for ever.
             self._working -= 1

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from infeed.cache import Cache, EncodingChoice
 from infeed.errors import ManifestError
-from infeed.loader import READ_TIMEOUT_SECONDS, Loader, OnBadImage, PixelType
+from infeed.loader import READ_TIMEOUT_SECONDS, Augment, Loader, OnBadImage, PixelType
 from infeed.manifest import LabelMode, Manifest, balanced_class_weight, split
 from infeed.manifest.duplicates import Duplicates
 from infeed.order import ClassWeights, Remainder, Sampler, Sampling, Shard, describe
@@ -53,6 +53,7 @@ def image_dataset_from_manifest(
     weights: bool | None = None,
     class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
     on_bad_image: OnBadImage = "replace",
+    augment: Augment | None = None,
     max_bad: int | float = 0.05,
     bad_images: str | Path | None = None,
     read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
@@ -113,6 +114,9 @@ def image_dataset_from_manifest(
             number of the class. Validation data that is split off is not weighted.
         on_bad_image: `replace` by a good image of the same class, `mask` by a black row of
             weight 0, or `raise`.
+        augment: changes each training image at random, in the threads: a function of the image,
+            uint8 (height, width, channels), which it may write to, and a random word that belongs
+            to the sample; see `Loader`. Validation data that is split off is left as it is.
         max_bad: how many bad images to bear: a count (int), or a share of the manifest (float).
         bad_images: a file that gets a line of JSON for each bad image, as soon as it is met:
             `position`, `uri`, `reason`, `message`, `when`. What is in it stays.
@@ -197,7 +201,10 @@ def image_dataset_from_manifest(
         )
 
     def dataset(
-        part: Manifest, sampler: Sampler, class_weight: Mapping[int, float] | None = None
+        part: Manifest,
+        sampler: Sampler,
+        class_weight: Mapping[int, float] | None = None,
+        augment: Augment | None = None,
     ) -> ImageDataset:
         nonlocal cache
         loader = Loader(
@@ -211,6 +218,7 @@ def image_dataset_from_manifest(
             dtype=dtype,
             scale=scale,
             on_bad_image=on_bad_image,
+            augment=augment,
             max_bad=max_bad,
             bad_images=bad_images,
             read_timeout_seconds=read_timeout_seconds,
@@ -231,12 +239,12 @@ def image_dataset_from_manifest(
     if verbose:
         print(_found(manifest))
     if validation_split is None:
-        return dataset(manifest, sampler, weight_of(manifest))
+        return dataset(manifest, sampler, weight_of(manifest), augment)
     training, validation = split(manifest, validation_split, seed=seed if shuffle else None)
     if verbose:
         print(f"Using {len(training)} for training and {len(validation)} for validation.")
     if subset == "training":
-        return dataset(training, sampler, weight_of(training))
+        return dataset(training, sampler, weight_of(training), augment)
     if subset == "validation" and not sampler.needs_classes:
         return dataset(validation, sampler)
     # All of the validation images, whatever becomes of the last training batch.
@@ -244,7 +252,7 @@ def image_dataset_from_manifest(
     in_order = replace(sampler, sampling="sequential", remainder=whole)
     if subset == "validation":
         return dataset(validation, in_order)
-    return dataset(training, sampler, weight_of(training)), dataset(validation, in_order)
+    return dataset(training, sampler, weight_of(training), augment), dataset(validation, in_order)
 
 
 def image_dataset_from_directory(
@@ -273,6 +281,7 @@ def image_dataset_from_directory(
     weights: bool | None = None,
     class_weight: Literal["balanced"] | Mapping[int, float] | None = None,
     on_bad_image: OnBadImage = "replace",
+    augment: Augment | None = None,
     max_bad: int | float = 0.05,
     bad_images: str | Path | None = None,
     read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
@@ -333,6 +342,7 @@ def image_dataset_from_directory(
         weights=weights,
         class_weight=class_weight,
         on_bad_image=on_bad_image,
+        augment=augment,
         max_bad=max_bad,
         bad_images=bad_images,
         read_timeout_seconds=read_timeout_seconds,
