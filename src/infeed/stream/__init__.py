@@ -8,7 +8,8 @@ from infeed.stream.meter import STAGES, Meter, Reading
 from infeed.stream.quarantine import BadImage, Quarantine
 from infeed.stream.replacement import replacements
 from infeed.stream.watch import GivenUp, Watch, pause
-from infeed.stream.window import Window, Work
+from infeed.stream.window import Window
+from infeed.stream.work import Work
 
 __all__ = [
     "STAGES",

@@ -1,0 +1,341 @@
+"""The threads of a window: how they get their parts, and how they end."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from infeed.errors import LoaderClosedError, StalledError
+from infeed.stream.meter import Meter
+from infeed.stream.watch import GivenUp, Watch
+from infeed.stream.work import Entry, Nothing, Work
+
+# A thread that found nothing to do for this long ends; the next request starts another.
+# Long enough to outlive a training step, short enough that nothing lingers after `fit`.
+IDLE_SECONDS = 1.0
+
+# `close` waits so long for a thread that waits for something outside, and then leaves it to itself.
+CLOSING_SECONDS = 1.0
+
+T = TypeVar("T")
+Tool = TypeVar("Tool")
+
+
+class Hand(Generic[Tool, T]):
+    """What a thread has in hand."""
+
+    def __init__(self, entry: Entry[Tool, T], part: int, watch: Watch | None) -> None:
+        self.entry = entry
+        self.part = part
+        self.watch = watch
+
+
+class _Turn:
+    """What a thread did besides work since its last part, in seconds."""
+
+    __slots__ = ("idle", "plan")
+
+    def __init__(self) -> None:
+        self.idle = 0.0
+        self.plan = 0.0
+
+
+class Crew(Generic[Tool, T]):
+    """What the threads share. Everything below `_lock` is read and written under it."""
+
+    def __init__(
+        self,
+        schedule: Iterator[Work[Tool, T]],
+        make_tool: Callable[[], Tool],
+        *,
+        threads: int,
+        depth: int,
+        watch_of: Callable[[Tool], Watch] | None,
+        timeout_seconds: float | None,
+        meter: Meter,
+        name: str,
+    ) -> None:
+        self._process = os.getpid()
+        self._make_tool = make_tool
+        self._watch_of = watch_of
+        self._timeout = timeout_seconds
+        self._limit = threads
+        self._depth = depth
+        self._meter = meter
+        self._name = name
+        # Re-entrant, because the collector may run `stop` in a thread that holds it.
+        self._lock = threading.RLock()
+        self._room = threading.Condition(self._lock)  # workers wait here
+        self._ready = threading.Condition(self._lock)  # the reader waits here
+        self._schedule = schedule
+        self._window: deque[Entry[Tool, T]] = deque()
+        self._threads: list[threading.Thread] = []  # started, not joined and not given up
+        self._hands: dict[threading.Thread, Hand[Tool, T]] = {}
+        self._alive = 0  # of these, the ones that have not come to their end
+        self._working = 0  # of these, the ones that will still claim a part
+        self._started = 0
+        self._exhausted = False
+        self._closed = False
+
+    def is_abroad(self) -> bool:
+        """Whether this process was forked off the one that the threads live in."""
+        return os.getpid() != self._process
+
+    def start(self) -> None:
+        with self._lock:
+            if self._closed:
+                raise LoaderClosedError("this epoch has ended: open another one")
+            while self._working < self._limit and self._has_work():
+                try:
+                    self._start_thread()
+                except RuntimeError:
+                    # The system gives no more threads: fewer will do, none will not.
+                    if not self._working:
+                        raise
+                    return
+
+    def take(self) -> Work[Tool, T]:
+        """The first work of the window, once it is made; frees its place."""
+        with self._lock:
+            while True:
+                self.start()
+                if self._window and self._window[0].is_done:
+                    break
+                if not self._window and self._exhausted:
+                    raise StopIteration
+                self._ready.wait(self._give_up_overdue())
+            entry = self._window.popleft()
+            self._room.notify_all()
+            self.start()
+        if entry.error is not None:
+            raise entry.error
+        return entry.work
+
+    def stop(self) -> None:
+        """Tells the threads to end; waits for nothing."""
+        if self.is_abroad():
+            return  # no threads here, and the lock may be held by one that is not here
+        with self._lock:
+            self._closed = True
+            self._exhausted = True
+            self._window.clear()
+            self._schedule = iter(())
+            self._room.notify_all()
+            self._ready.notify_all()
+
+    def close(self) -> None:
+        """Tells the threads to end, and waits until they have."""
+        self.stop()
+        if self.is_abroad():
+            return
+        with self._lock:
+            threads, self._threads = self._threads, []
+        end = time.monotonic() + CLOSING_SECONDS
+        for thread in threads:
+            if thread is threading.current_thread():
+                continue
+            while thread.is_alive() and not self._is_left(thread, end):
+                thread.join(max(0.01, end - time.monotonic()))
+
+    def _is_left(self, thread: threading.Thread, end: float) -> bool:
+        """Gives a thread up that waits for something outside when it is time to close."""
+        with self._lock:
+            hand = self._hands.get(thread)
+            if time.monotonic() < end or hand is None or hand.watch is None:
+                return False
+            wait = hand.watch.wait
+            if wait is None or not hand.watch.give_up(wait):
+                return False
+            self._part_with(thread)
+            return True
+
+    def _give_up_overdue(self) -> float | None:
+        """Gives threads up that have waited too long; seconds until the next look, None: never.
+
+        Raises:
+            StalledError: one waits for what its work cannot do without.
+        """
+        if self._timeout is None or self._watch_of is None:
+            return None
+        now = time.monotonic()
+        next_look = self._timeout
+        for thread, hand in list(self._hands.items()):
+            wait = None if hand.watch is None else hand.watch.wait
+            if hand.watch is None or wait is None:
+                continue
+            left = wait.since + self._timeout - now
+            if left > 0:
+                next_look = min(next_look, left)
+            elif hand.watch.give_up(wait):
+                self._part_with(thread)
+                if not wait.is_optional:
+                    raise StalledError(
+                        f"{wait.what} has not answered for {self._timeout:g} seconds "
+                        "(read_timeout_seconds). Is the disk or the network that it is on alive?"
+                    )
+                # Or it would be waited for again, and given up again, and so on for ever.
+                hand.entry.work.give_up(wait.what)
+                hand.entry.again.append(hand.part)
+                self._room.notify_all()
+                self.start()
+        return max(next_look, 0.01)
+
+    def _part_with(self, thread: threading.Thread) -> None:
+        """Counts a thread out that was given up; it ends by itself if it ever comes back."""
+        del self._hands[thread]
+        if thread in self._threads:
+            self._threads.remove(thread)
+        self._working -= 1
+        self._count_out()
+
+    def _count_out(self) -> None:
+        self._alive -= 1
+        if not self._alive:
+            atexit.unregister(self.close)
+
+    def _start_thread(self) -> None:
+        name = f"infeed-{self._name}-{self._started}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()  # it needs the lock before it touches what follows
+        self._started += 1
+        self._working += 1
+        if not self._alive:
+            # A daemon thread that is inside a codec when the interpreter goes down may
+            # abort the process. So whoever has threads has them joined before that.
+            atexit.register(self.close)
+        self._alive += 1
+        self._threads = [each for each in self._threads if each.is_alive()]
+        self._threads.append(thread)
+
+    def _has_work(self) -> bool:
+        """Whether a new thread would find something to do."""
+        if any(entry.has_part for entry in self._window):
+            return True
+        return not self._exhausted and len(self._window) < self._depth
+
+    def _run(self) -> None:
+        """The life of a thread."""
+        try:
+            self._make_parts()
+        except GivenUp:
+            return  # counted out already
+        except BaseException as error:  # noqa: BLE001 - it is raised in the reader
+            self._fail(error)
+        with self._lock:
+            self._hands.pop(threading.current_thread(), None)
+            self._count_out()
+
+    def _make_parts(self) -> None:
+        tool = self._make_tool()
+        watch = None if self._watch_of is None else self._watch_of(tool)
+        if watch is not None:
+            watch.watch_this_thread()
+        turn = _Turn()
+        while (hand := self._claim(watch, turn)) is not None:
+            error: BaseException | None = None
+            begin = time.perf_counter()
+            try:
+                hand.entry.work.make(hand.part, tool)
+            except GivenUp:
+                raise
+            except BaseException as caught:  # noqa: BLE001 - it is raised in the reader
+                error = _as_error(caught)
+            # Before the reader can see that it is made.
+            self._meter.add_turn(busy=time.perf_counter() - begin, idle=turn.idle, plan=turn.plan)
+            self._report(hand.entry, error)
+            # Or this frame would keep the last batch alive while the thread waits.
+            del hand, error
+        self._meter.add_turn(busy=0.0, idle=turn.idle, plan=turn.plan)
+
+    def _claim(self, watch: Watch | None, turn: _Turn) -> Hand[Tool, T] | None:
+        """The next part to make, or None when this thread should end."""
+        thread = threading.current_thread()
+        turn.idle = turn.plan = 0.0
+        with self._lock:
+            self._hands.pop(thread, None)
+            while not self._closed:
+                for entry in self._window:
+                    if entry.has_part:
+                        hand = self._hands[thread] = Hand(entry, entry.take_part(), watch)
+                        return hand
+                if self._exhausted:
+                    break
+                begin = time.perf_counter()
+                if len(self._window) < self._depth:
+                    self._open()
+                    turn.plan += time.perf_counter() - begin
+                else:
+                    has_room = self._room.wait(IDLE_SECONDS)
+                    turn.idle += time.perf_counter() - begin
+                    if not has_room:
+                        break
+            # Counted out under the same lock that found nothing to do: were it later, the
+            # reader could believe that this thread still comes back, and wait for ever.
+            self._working -= 1
+            return None
+
+    def _open(self) -> None:
+        """Puts the next work of the schedule into the window."""
+        try:
+            work = next(self._schedule)
+        except StopIteration:
+            self._exhausted = True
+            self._ready.notify_all()
+            return
+        except BaseException as error:  # noqa: BLE001 - it is raised in the reader
+            # Here, before the lock is given away: another thread would ask again, find a
+            # generator that has ended, and the epoch would seem to be over.
+            self._append_failed(error)
+            return
+        entry = Entry(work)
+        self._window.append(entry)
+        if entry.is_done:
+            self._ready.notify_all()
+        else:
+            self._room.notify_all()
+
+    def _report(self, entry: Entry[Tool, T], error: BaseException | None) -> None:
+        with self._lock:
+            entry.made += 1
+            if error is not None and entry.error is None:
+                entry.error = error
+                # Nothing after a failed work is delivered: stop making it.
+                self._exhausted = True
+                self._room.notify_all()
+            if entry.is_done:
+                self._ready.notify_all()
+
+    def _fail(self, error: BaseException) -> None:
+        """Lets the reader find an error that belongs to no work."""
+        with self._lock:
+            self._working -= 1
+            if not self._closed:
+                self._append_failed(error)
+
+    def _append_failed(self, error: BaseException) -> None:
+        failed: Entry[Tool, T] = Entry(Nothing())
+        failed.error = error
+        self._window.append(failed)
+        self._exhausted = True
+        self._room.notify_all()
+        self._ready.notify_all()
+
+
+def _as_error(caught: BaseException) -> Exception:
+    """What a reader cannot take for something else.
+
+    `SystemExit` would end its program without a word, and `StopIteration` would seem to be the end
+    of the epoch.
+    """
+    if isinstance(caught, Exception) and not isinstance(caught, StopIteration):
+        return caught
+    error = RuntimeError(f"{caught!r} was raised in a thread that makes batches")
+    error.__cause__ = caught
+    for note in getattr(caught, "__notes__", []):
+        error.add_note(note)
+    return error
