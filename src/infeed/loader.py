@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from infeed.batch_stream import BatchStream
-from infeed.batch_work import BatchWork
+from infeed.batch_work import ROWS_PER_TASK, BatchWork
 from infeed.cache import Cache, Choice, Counts, Store, can_be_jpeg, encoding_for
 from infeed.errors import ManifestError, ResumeError
 from infeed.identity import identity
@@ -48,9 +48,9 @@ __all__ = [
     "Reencoding",
 ]
 
-# Batches under way or ready. Two keep the threads busy while the reader takes one; the third
-# absorbs a step that is shorter than the others.
-DEPTH = 3
+# Batches that lie ready beyond those that the threads have in hand: one for the reader to take,
+# one for a step that is shorter than the others.
+READY = 2
 
 # What disks and networks answer in, if they ever do; long enough for one that wakes up.
 READ_TIMEOUT_SECONDS = 60.0
@@ -99,7 +99,8 @@ class Loader:
         read_timeout_seconds: a read that takes longer is given up, and its image is bad, with the
             reason `timed_out`. Looked at while a reader waits for a batch. None: never.
         threads: how many at most; by default as many as cores that this process may use.
-        depth: how many batches may be under way or ready at once.
+        depth: how many batches may be under way or ready at once; by default as many as all
+            threads can have in hand, and two more.
 
     Attributes:
         cursor: the place after the batch that a reader got last from any stream of this loader;
@@ -144,10 +145,10 @@ class Loader:
         bad_images: str | Path | None = None,
         read_timeout_seconds: float | None = READ_TIMEOUT_SECONDS,
         threads: int | None = None,
-        depth: int = DEPTH,
+        depth: int | None = None,
     ) -> None:
         _check_count("threads", threads, or_none="None for all cores")
-        _check_count("depth", depth)
+        _check_count("depth", depth, or_none="None for as many as keep all threads busy")
         _check_seconds("read_timeout_seconds", read_timeout_seconds)
         if storage is None:
             if manifest.images is None:
@@ -182,7 +183,8 @@ class Loader:
         self.on_bad_image: OnBadImage = on_bad_image
         self.augment = augment
         self.threads = usable_cores() if threads is None else threads
-        self.depth = depth
+        rows = self.threads * min(ROWS_PER_TASK, sampler.batch_size)
+        self.depth = depth or READY + -(-rows // sampler.batch_size)
         self.read_timeout_seconds = read_timeout_seconds
         self.quarantine = Quarantine(
             max_bad,

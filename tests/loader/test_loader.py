@@ -370,7 +370,7 @@ def test_once_over_the_budget_nothing_is_delivered_any_more(make_loader: MakeLoa
         ({"dtype": "float32", "scale": float("nan")}, "scale must be a finite number"),
         ({"dtype": "float32", "scale": "x"}, "scale must be a finite number"),
         ({"max_bad": "5"}, "max_bad must be a count"),
-        ({"depth": 0}, "depth must be a whole number, at least 1, got 0"),
+        ({"depth": 0}, "depth must be a whole number, at least 1, or None"),
         ({"max_bad": -1}, "max_bad must be a count of 0 or more"),
     ],
 )

@@ -133,6 +133,7 @@ def test_a_state_is_small_json_with_constant_keys(make_loader: MakeLoader) -> No
         "on_bad_image",
         "class_weights",
         "reencoding",
+        "augment",
     ]
 
 

@@ -33,10 +33,12 @@ class Slow:
         self.number = number
         self.parts = 2
         self.made: list[str] = ["", ""]
+        self.is_begun = threading.Event()
         self._gate, self._stuck = gate, stuck
         self._is_optional, self._is_watched = is_optional, is_watched
 
     def make(self, part: int, tool: Tool, /) -> None:
+        self.is_begun.set()
         if part == 1:
             self.made[1] = "made"
         elif "the disk" in self._stuck:
@@ -208,6 +210,7 @@ def test_closing_waits_for_a_thread_that_works(gate: threading.Event) -> None:
     works = [Slow(0, gate, stuck, is_watched=False)]
     window = window_of(iter(works), stuck)
     window.start()
+    assert works[0].is_begun.wait(30)
     threading.Timer(1.5, gate.set).start()
     window.close()
     assert gate.is_set()

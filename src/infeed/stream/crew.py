@@ -36,17 +36,44 @@ class Hand(Generic[Tool, T]):
 
 
 class _Turn:
-    """What a thread did besides work since its last part, in seconds."""
+    """One thread between two parts.
 
-    __slots__ = ("idle", "plan")
+    Attributes:
+        call: where it waits to be called.
+        idle: seconds in which it waited since its last part.
+        plan: seconds in which it opened works since then.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("call", "idle", "plan")
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self.call = threading.Condition(lock)
         self.idle = 0.0
         self.plan = 0.0
 
 
+def threads_wanted(limit: int, depth: int, ready: int) -> int:
+    """How many of `limit` threads should work while `ready` of `depth` works lie ready.
+
+    All of them while at most one does, ever fewer the fuller the window is, none when it is full.
+    So the window is a valve: a reader that takes all there is has every thread work for it, and one
+    that is slower as few as it needs, without anything being measured that could be misjudged.
+
+    >>> [threads_wanted(2, 3, ready) for ready in range(4)]
+    [2, 2, 1, 0]
+    >>> [threads_wanted(64, 10, ready) for ready in (0, 1, 2, 5, 9, 10)]
+    [64, 64, 57, 36, 8, 0]
+    """
+    missing = depth - ready
+    return limit if missing >= depth - 1 else -(-limit * missing // (depth - 1))
+
+
 class Crew(Generic[Tool, T]):
-    """What the threads share. Everything below `_lock` is read and written under it."""
+    """What the threads share. Everything below `_lock` is read and written under it.
+
+    How many work says `threads_wanted`. The one that became idle last is called first, so that
+    those which are not needed stay idle, and end.
+    """
 
     def __init__(
         self,
@@ -70,14 +97,15 @@ class Crew(Generic[Tool, T]):
         self._name = name
         # Re-entrant, because the collector may run `stop` in a thread that holds it.
         self._lock = threading.RLock()
-        self._room = threading.Condition(self._lock)  # workers wait here
         self._ready = threading.Condition(self._lock)  # the reader waits here
+        self._idle: list[threading.Condition] = []  # each with a thread that waits to be called
         self._schedule = schedule
         self._window: deque[Entry[Tool, T]] = deque()
         self._threads: list[threading.Thread] = []  # started, not joined and not given up
         self._hands: dict[threading.Thread, Hand[Tool, T]] = {}
         self._alive = 0  # of these, the ones that have not come to their end
-        self._working = 0  # of these, the ones that will still claim a part
+        self._active = 0  # of these, the ones that work, or are about to claim a part
+        self._called = 0  # of these, the ones that have not come to it since they were called
         self._started = 0
         self._exhausted = False
         self._closed = False
@@ -90,14 +118,7 @@ class Crew(Generic[Tool, T]):
         with self._lock:
             if self._closed:
                 raise LoaderClosedError("this epoch has ended: open another one")
-            while self._working < self._limit and self._has_work():
-                try:
-                    self._start_thread()
-                except RuntimeError:
-                    # The system gives no more threads: fewer will do, none will not.
-                    if not self._working:
-                        raise
-                    return
+            self._call_threads()
 
     def take(self) -> Work[Tool, T]:
         """The first work of the window, once it is made; frees its place."""
@@ -110,8 +131,7 @@ class Crew(Generic[Tool, T]):
                     raise StopIteration
                 self._ready.wait(self._give_up_overdue())
             entry = self._window.popleft()
-            self._room.notify_all()
-            self.start()
+            self._call_threads()
         if entry.error is not None:
             raise entry.error
         return entry.work
@@ -125,7 +145,7 @@ class Crew(Generic[Tool, T]):
             self._exhausted = True
             self._window.clear()
             self._schedule = iter(())
-            self._room.notify_all()
+            self._call_all()
             self._ready.notify_all()
 
     def close(self) -> None:
@@ -181,8 +201,7 @@ class Crew(Generic[Tool, T]):
                 # Or it would be waited for again, and given up again, and so on for ever.
                 hand.entry.work.give_up(wait.what)
                 hand.entry.again.append(hand.part)
-                self._room.notify_all()
-                self.start()
+                self._call_threads()
         return max(next_look, 0.01)
 
     def _part_with(self, thread: threading.Thread) -> None:
@@ -190,7 +209,7 @@ class Crew(Generic[Tool, T]):
         del self._hands[thread]
         if thread in self._threads:
             self._threads.remove(thread)
-        self._working -= 1
+        self._active -= 1
         self._count_out()
 
     def _count_out(self) -> None:
@@ -203,7 +222,8 @@ class Crew(Generic[Tool, T]):
         thread = threading.Thread(target=self._run, name=name, daemon=True)
         thread.start()  # it needs the lock before it touches what follows
         self._started += 1
-        self._working += 1
+        self._active += 1
+        self._called += 1
         if not self._alive:
             # A daemon thread that is inside a codec when the interpreter goes down may
             # abort the process. So whoever has threads has them joined before that.
@@ -212,14 +232,48 @@ class Crew(Generic[Tool, T]):
         self._threads = [each for each in self._threads if each.is_alive()]
         self._threads.append(thread)
 
-    def _has_work(self) -> bool:
-        """Whether a new thread would find something to do."""
-        if any(entry.has_part for entry in self._window):
-            return True
-        return not self._exhausted and len(self._window) < self._depth
+    def _call_threads(self) -> None:
+        """Has as many threads work as are wanted now: idle ones first, then new ones."""
+        while self._active < self._wanted() and self._called < self._parts_to_take():
+            if self._idle:
+                self._call(self._idle.pop())
+                continue
+            try:
+                self._start_thread()
+            except RuntimeError:
+                # The system gives no more threads: fewer will do, none will not.
+                if not self._active:
+                    raise
+                return
+
+    def _call_all(self) -> None:
+        """For a moment when each thread has to look by itself whether it ends."""
+        while self._idle:
+            self._call(self._idle.pop())
+
+    def _call(self, idle: threading.Condition) -> None:
+        self._active += 1
+        self._called += 1
+        idle.notify()
+
+    def _wanted(self) -> int:
+        """How many threads should work."""
+        if self._exhausted:
+            return self._limit
+        ready = sum(entry.is_done for entry in self._window)
+        return threads_wanted(self._limit, self._depth, ready)
+
+    def _parts_to_take(self) -> int:
+        """How many threads would find something to do at once."""
+        if not self._exhausted and len(self._window) < self._depth:
+            # How many parts the next work has shows when it is there: then others are called.
+            return 1 + sum(entry.parts_to_take for entry in self._window)
+        return sum(entry.parts_to_take for entry in self._window)
 
     def _run(self) -> None:
         """The life of a thread."""
+        with self._lock:
+            self._called -= 1
         try:
             self._make_parts()
         except GivenUp:
@@ -235,7 +289,7 @@ class Crew(Generic[Tool, T]):
         watch = None if self._watch_of is None else self._watch_of(tool)
         if watch is not None:
             watch.watch_this_thread()
-        turn = _Turn()
+        turn = _Turn(self._lock)
         while (hand := self._claim(watch, turn)) is not None:
             error: BaseException | None = None
             begin = time.perf_counter()
@@ -259,25 +313,37 @@ class Crew(Generic[Tool, T]):
         with self._lock:
             self._hands.pop(thread, None)
             while not self._closed:
-                for entry in self._window:
-                    if entry.has_part:
-                        hand = self._hands[thread] = Hand(entry, entry.take_part(), watch)
-                        return hand
-                if self._exhausted:
-                    break
-                begin = time.perf_counter()
-                if len(self._window) < self._depth:
-                    self._open()
-                    turn.plan += time.perf_counter() - begin
-                else:
-                    has_room = self._room.wait(IDLE_SECONDS)
-                    turn.idle += time.perf_counter() - begin
-                    if not has_room:
+                if self._active <= self._wanted():
+                    for entry in self._window:
+                        if entry.parts_to_take:
+                            hand = self._hands[thread] = Hand(entry, entry.take_part(), watch)
+                            return hand
+                    if self._exhausted:
                         break
+                    if len(self._window) < self._depth:
+                        begin = time.perf_counter()
+                        self._open()
+                        turn.plan += time.perf_counter() - begin
+                        continue
+                if not self._wait_to_be_called(turn):
+                    return None
             # Counted out under the same lock that found nothing to do: were it later, the
             # reader could believe that this thread still comes back, and wait for ever.
-            self._working -= 1
+            self._active -= 1
             return None
+
+    def _wait_to_be_called(self, turn: _Turn) -> bool:
+        """Whether this thread was called; otherwise it is counted out."""
+        begin = time.perf_counter()
+        self._active -= 1
+        self._idle.append(turn.call)
+        turn.call.wait(IDLE_SECONDS)
+        turn.idle += time.perf_counter() - begin
+        if turn.call in self._idle:
+            self._idle.remove(turn.call)
+            return False
+        self._called -= 1
+        return True
 
     def _open(self) -> None:
         """Puts the next work of the schedule into the window."""
@@ -285,6 +351,7 @@ class Crew(Generic[Tool, T]):
             work = next(self._schedule)
         except StopIteration:
             self._exhausted = True
+            self._call_all()
             self._ready.notify_all()
             return
         except BaseException as error:  # noqa: BLE001 - it is raised in the reader
@@ -297,7 +364,7 @@ class Crew(Generic[Tool, T]):
         if entry.is_done:
             self._ready.notify_all()
         else:
-            self._room.notify_all()
+            self._call_threads()
 
     def _report(self, entry: Entry[Tool, T], error: BaseException | None) -> None:
         with self._lock:
@@ -306,14 +373,14 @@ class Crew(Generic[Tool, T]):
                 entry.error = error
                 # Nothing after a failed work is delivered: stop making it.
                 self._exhausted = True
-                self._room.notify_all()
+                self._call_all()
             if entry.is_done:
                 self._ready.notify_all()
 
     def _fail(self, error: BaseException) -> None:
         """Lets the reader find an error that belongs to no work."""
         with self._lock:
-            self._working -= 1
+            self._active -= 1
             if not self._closed:
                 self._append_failed(error)
 
@@ -322,7 +389,7 @@ class Crew(Generic[Tool, T]):
         failed.error = error
         self._window.append(failed)
         self._exhausted = True
-        self._room.notify_all()
+        self._call_all()
         self._ready.notify_all()
 
 

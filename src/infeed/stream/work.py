@@ -47,9 +47,9 @@ class Entry(Generic[Tool, T]):
         return self.error is not None or self.made == self.parts
 
     @property
-    def has_part(self) -> bool:
-        """Whether there is a part to take."""
-        return self.error is None and (bool(self.again) or self.claimed < self.parts)
+    def parts_to_take(self) -> int:
+        """How many parts nobody has taken."""
+        return 0 if self.error is not None else len(self.again) + self.parts - self.claimed
 
     def take_part(self) -> int:
         if self.again:
