@@ -1,0 +1,77 @@
+"""What the rounds of a comparison say: medians, ratios, and which rounds to believe."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# With fewer quiet rounds than this, all rounds are taken: a median of two is none.
+ENOUGH_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A peer's figures over the rounds.
+
+    Attributes:
+        images_per_second: median of the warm epochs.
+        ratio: median over the rounds of infeed's speed over this one's; None without infeed.
+        ratio_range: the lowest and the highest.
+        first_batch_seconds: median from asking for the first epoch of a process to its first
+            batch, starting threads and processes included; None for the limit.
+        next_first_batch_seconds: the same for the second epoch.
+        cpu_ms_per_image: median of the processor's time, in the system too, over all processes.
+    """
+
+    images_per_second: float
+    ratio: float | None
+    ratio_range: tuple[float, float] | None
+    first_batch_seconds: float | None
+    next_first_batch_seconds: float | None
+    cpu_ms_per_image: float | None
+
+
+def disturbed(round_: dict[str, Any]) -> bool:
+    """Whether others used the machine while any peer of the round was measured."""
+    return any(not result["warm"]["quiet"] for result in round_.values())
+
+
+def believed(rounds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The quiet rounds, or all of them where too few are quiet."""
+    quiet = [round_ for round_ in rounds if not disturbed(round_)]
+    return quiet if len(quiet) >= ENOUGH_ROUNDS else list(rounds)
+
+
+def summary(rounds: Sequence[dict[str, Any]], peer: str, *, infeed: str = "infeed") -> Summary:
+    """The figures of one peer over the rounds that are believed.
+
+    Args:
+        rounds: of each, what `measure.py` printed for each peer.
+        peer: its name.
+        infeed: the name of the one that is compared with it.
+    """
+    rounds = believed(rounds)
+    warm = [round_[peer]["warm"] for round_ in rounds]
+    ratios = [
+        round_[infeed]["warm"]["images_per_second"] / round_[peer]["warm"]["images_per_second"]
+        for round_ in rounds
+        if infeed in round_
+    ]
+    cold = [round_[peer]["cold"] for round_ in rounds if "cold" in round_[peer]]
+    return Summary(
+        images_per_second=statistics.median(each["images_per_second"] for each in warm),
+        ratio=statistics.median(ratios) if ratios else None,
+        ratio_range=(min(ratios), max(ratios)) if ratios else None,
+        first_batch_seconds=_median([each["first_batch_seconds"] for each in cold]),
+        next_first_batch_seconds=_median([each.get("first_batch_seconds") for each in warm]),
+        cpu_ms_per_image=_median(
+            [each["cpu_seconds"] / each["images"] * 1e3 for each in warm if "images" in each]
+        ),
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
