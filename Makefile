@@ -83,4 +83,4 @@ $(BACKENDS):
 	$(PYTHON) -m venv $(BACKENDS_VENV)
 
 clean:
-	rm -rf $(VENV) $(VENV)-numpy $(BACKENDS_VENV) $(FUZZ_VENV) fuzz/corpus fuzz/found .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-numpy $(VENV)-peers $(BACKENDS_VENV) $(FUZZ_VENV) fuzz/corpus fuzz/found .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -36,7 +36,7 @@ from infeed.sample.header import read_header
 from infeed.stream import usable_cores
 
 PROGRAM = Path(__file__).with_name("measure.py")
-WORK = Path(__file__).parents[1] / ".peers"
+WORK = ROOT / ".venv-peers"
 
 
 def main() -> None:

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 
 PEERS = Path(__file__).parents[2] / "benchmarks" / "peers"
-MARKED = "# Page\n\n<!-- peers: begin, written by benchmarks/peers -->\nold\n<!-- peers: end -->\n\nEnd\n"
+MARKED = """# Page
+
+<!-- peers: begin, written by benchmarks/peers -->
+old
+<!-- peers: end -->
+
+End
+"""
 WARM = {"quiet": True, "images": 10, "cpu_seconds": 0.1, "first_batch_seconds": 0.5}
 
 
