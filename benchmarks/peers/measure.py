@@ -104,6 +104,7 @@ def _shares(watch: Watch) -> dict[str, Any]:
     load = watch.load()
     return {
         "cpu_seconds": load.own_cpu_seconds,
+        "system_cpu_seconds": load.own_system_seconds,
         "others_share": load.others,
         "steal_share": load.steal,
         "quiet": load.quiet,

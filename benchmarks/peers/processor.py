@@ -20,11 +20,13 @@ class Load:
 
     Attributes:
         own_cpu_seconds: of this process and its children, resolution 10 ms.
+        own_system_seconds: the part of it that was spent in the kernel: reads, page faults, locks.
         others: share of other processes.
         steal: share that the host kept for others.
     """
 
     own_cpu_seconds: float
+    own_system_seconds: float
     others: float
     steal: float
 
@@ -44,9 +46,14 @@ class Watch:
     def load(self) -> Load:
         """Since this watch was made."""
         busy, steal, total = (now - then for now, then in zip(_machine(), self._start, strict=True))
-        own = _own_ticks() - self._own
+        user, system = (now - then for now, then in zip(_own_ticks(), self._own, strict=True))
         total = max(total, 1)
-        return Load(own / _TICKS, max(0.0, (busy - own) / total), steal / total)
+        return Load(
+            own_cpu_seconds=(user + system) / _TICKS,
+            own_system_seconds=system / _TICKS,
+            others=max(0.0, (busy - user - system) / total),
+            steal=steal / total,
+        )
 
 
 def wait_until_quiet(seconds: float) -> Load:
@@ -72,9 +79,13 @@ def _machine() -> tuple[int, int, int]:
     return busy, steal, busy + idle + waiting + steal
 
 
-def _own_ticks() -> int:
-    """Ticks of this process, of its living descendants, and of those that they have reaped."""
-    ticks = 0
+def _own_ticks() -> tuple[int, int]:
+    """Ticks of this process, of its living descendants, and of those that they have reaped.
+
+    Returns:
+        (outside the kernel, inside).
+    """
+    user = system = 0
     left = [os.getpid()]
     while left:
         process = left.pop()
@@ -85,5 +96,6 @@ def _own_ticks() -> int:
                 left += map(int, (task / "children").read_text().split())
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended meanwhile: its parent has its ticks
-        ticks += sum(map(int, words[11:15]))
-    return ticks
+        user += int(words[11]) + int(words[13])
+        system += int(words[12]) + int(words[14])
+    return user, system

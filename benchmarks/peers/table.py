@@ -73,17 +73,14 @@ def _speeds(results: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str
 
 
 def _manners(results: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str]:
-    head = ["", "shuffle", "images", "JPEG decoded at", "by", "first batch, s", "versions"]
+    head = ["", "shuffle", "images", "JPEG decoded at", "by"]
+    head += ["first batch, s", "processor, ms an image", "versions"]
     lines = [_line(head), _line(["---"] * len(head))]
     for name in names:
         peer = PEERS[name]
-        first = [
-            seconds
-            for result in results
-            if name in result["peers"]
-            and (seconds := summary(result["rounds"], name).first_batch_seconds) is not None
-        ]
-        versions = next(result for result in results if name in result["peers"])["versions"][name]
+        had = [result for result in results if name in result["peers"]]
+        figures = [summary(result["rounds"], name) for result in had]
+        versions = had[0]["versions"][name]
         lines.append(
             _line(
                 [
@@ -92,12 +89,17 @@ def _manners(results: Sequence[dict[str, Any]], names: Sequence[str]) -> list[st
                     peer.dtype,
                     peer.decode,
                     peer.by,
-                    " / ".join(f"{seconds:.2f}" for seconds in first) or "-",
+                    _each([each.first_batch_seconds for each in figures]),
+                    _each([each.cpu_ms_per_image for each in figures]),
                     ", ".join(f"{package} {versions[package]}" for package in peer.packages),
                 ]
             )
         )
     return lines
+
+
+def _each(values: Sequence[float | None]) -> str:
+    return " / ".join("-" if value is None else f"{value:.2f}" for value in values)
 
 
 def _set_name(result: dict[str, Any]) -> str:
@@ -125,8 +127,9 @@ def _machine(results: Sequence[dict[str, Any]]) -> str:
     return (
         f"Measured on {'; '.join(machines)}. Files in the page cache, host batches, no model; each "
         "peer in a process and an environment of its own, in turns, the second epoch of the "
-        "process. First batch: of the first epoch, with the start of threads and processes, for "
-        "each set."
+        "process. First batch: of the first epoch of the process, with the start of threads and "
+        "processes. Processor: of all processes and threads of the peer, in the system too; what "
+        "others took of the cores meanwhile does not count. Both for each set."
     )
 
 
