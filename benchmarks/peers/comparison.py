@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from catalogue import INFEED
+
 # With fewer quiet rounds than this, all rounds are taken: a median of two is none.
 ENOUGH_ROUNDS = 3
 
@@ -44,20 +46,19 @@ def believed(rounds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return quiet if len(quiet) >= ENOUGH_ROUNDS else list(rounds)
 
 
-def summary(rounds: Sequence[dict[str, Any]], peer: str, *, infeed: str = "infeed") -> Summary:
+def summary(rounds: Sequence[dict[str, Any]], peer: str) -> Summary:
     """The figures of one peer over the rounds that are believed.
 
     Args:
         rounds: of each, what `measure.py` printed for each peer.
         peer: its name.
-        infeed: the name of the one that is compared with it.
     """
     rounds = believed(rounds)
     warm = [round_[peer]["warm"] for round_ in rounds]
     ratios = [
-        round_[infeed]["warm"]["images_per_second"] / round_[peer]["warm"]["images_per_second"]
+        round_[INFEED]["warm"]["images_per_second"] / round_[peer]["warm"]["images_per_second"]
         for round_ in rounds
-        if infeed in round_
+        if INFEED in round_
     ]
     cold = [round_[peer]["cold"] for round_ in rounds if "cold" in round_[peer]]
     return Summary(

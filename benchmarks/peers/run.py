@@ -11,6 +11,7 @@ machine. See README.md.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -20,11 +21,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from catalogue import INFEED, PEERS
+from catalogue import PEERS
 from comparison import disturbed, summary
 from environments import ROOT, interpreter
 from image_set import ImageSet
@@ -43,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=_count, default=7)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rows", type=int, help="an epoch, photos come again (default: as many)")
@@ -60,7 +61,9 @@ def main() -> None:
         metavar="PEER=PATH",
         help="an interpreter that has what the peer needs, instead of its own environment",
     )
-    parser.add_argument("--quiet-seconds", type=float, default=60, help="how long to wait for it")
+    parser.add_argument(
+        "--quiet-seconds", type=float, default=30, help="to wait for a quiet machine"
+    )
     parser.add_argument("--timeout-seconds", type=float, default=900, help="for one measurement")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -70,58 +73,43 @@ def main() -> None:
     }
     # Beside the environments and not in /tmp: links need the same file system more often.
     with tempfile.TemporaryDirectory(prefix="set-", dir=arguments.work) as folder:
-        result = compare(arguments, pythons, Path(folder))
+        for result in compare(arguments, pythons, Path(folder)):
+            # After each round, so that an hour is not lost to the one peer that fails at its end.
+            if arguments.json:
+                arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     text = markdown([result])
     print(text)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
     if arguments.markdown:
         write_between_markers(arguments.markdown, text)
 
 
 def compare(
     arguments: argparse.Namespace, pythons: dict[str, Path], folder: Path
-) -> dict[str, Any]:
-    """All rounds, and what is needed to read them."""
+) -> Iterator[dict[str, Any]]:
+    """After each round: all rounds so far, and what is needed to read them."""
     images, photos = lay(arguments.manifest, arguments.images, folder, arguments.rows)
     order = random.Random(arguments.seed)
     rounds: list[dict[str, Any]] = []
     for number in range(arguments.rounds):
-        rounds.append({})
+        round_: dict[str, Any] = {}
         for name in turns(arguments.peers, order, backwards=number % 2 == 1):
             warm_page_cache(images)
             before = wait_until_quiet(arguments.quiet_seconds)
-            measured = measure(name, pythons[name], images, arguments)
-            measured["quiet_before"] = before.quiet
-            rounds[-1][name] = measured
-            warm = measured["warm"]
-            print(
-                f"round {number}: {name} {warm['images_per_second']:,.0f} images/s"
-                + ("" if warm["quiet"] else f", disturbed: others {warm['others_share']:.0%}")
-                + ("" if warm["quiet"] else f", host {warm['steal_share']:.0%}"),
-                file=sys.stderr,
-                flush=True,
-            )
-    return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": machine(),
-        "photos": photos,
-        "size": arguments.size,
-        "batch": arguments.batch,
-        "peers": {
-            name: {
-                "title": PEERS[name].title,
-                "shuffle": PEERS[name].shuffle,
-                "dtype": PEERS[name].dtype,
-                "decode": PEERS[name].decode,
-                **_fields(summary(rounds, name, infeed=INFEED)),
-            }
-            for name in arguments.peers
-        },
-        "versions": {name: rounds[0][name]["versions"] for name in arguments.peers},
-        "disturbed_rounds": [n for n, each in enumerate(rounds) if disturbed(each)],
-        "rounds": rounds,
-    }
+            round_[name] = measure(name, pythons[name], images, arguments)
+            round_[name]["quiet_before"] = before.quiet
+            print(f"round {number}: {name} {_said(round_[name])}", file=sys.stderr, flush=True)
+        rounds.append(round_)
+        yield {
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "machine": machine(),
+            "photos": photos,
+            "size": arguments.size,
+            "batch": arguments.batch,
+            "peers": {name: _figures(name, rounds) for name in arguments.peers},
+            "versions": {name: round_[name]["versions"] for name in arguments.peers},
+            "disturbed_rounds": [n for n, each in enumerate(rounds) if disturbed(each)],
+            "rounds": rounds,
+        }
 
 
 def turns(names: Sequence[str], order: random.Random, *, backwards: bool) -> list[str]:
@@ -228,8 +216,29 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
+def _figures(name: str, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    peer = PEERS[name]
+    return {
+        "title": peer.title,
+        "shuffle": peer.shuffle,
+        "dtype": peer.dtype,
+        "decode": peer.decode,
+        **dataclasses.asdict(summary(rounds, name)),
+    }
+
+
+def _said(measured: dict[str, Any]) -> str:
+    warm = measured["warm"]
+    text = f"{warm['images_per_second']:,.0f} images/s"
+    if warm["quiet"]:
+        return text
+    return f"{text}, disturbed: others {warm['others_share']:.0%}, host {warm['steal_share']:.0%}"
+
+
+def _count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 def _peers(text: str) -> list[str]:
