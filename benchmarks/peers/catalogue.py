@@ -85,7 +85,7 @@ PEERS: dict[str, Peer] = {
         dtype="float32",
         decode=FULL,
         by="threads",
-        packages=("keras", "tensorflow"),
+        packages=("keras", "tensorflow-cpu"),
         environ={"KERAS_BACKEND": "tensorflow", **_TF_QUIET},
     ),
     "cv2_pydataset": Peer(
@@ -107,7 +107,7 @@ PEERS: dict[str, Peer] = {
         dtype="float32",
         decode=FULL,
         by="threads",
-        packages=("tensorflow",),
+        packages=("tensorflow-cpu",),
         environ=_TF_QUIET,
     ),
     "tf_data_reduced": Peer(
@@ -118,7 +118,7 @@ PEERS: dict[str, Peer] = {
         dtype="float32",
         decode=REDUCED,
         by="threads",
-        packages=("tensorflow",),
+        packages=("tensorflow-cpu",),
         reduced=True,
         environ=_TF_QUIET,
     ),
