@@ -9,7 +9,7 @@ from typing import Any
 
 from catalogue import INFEED
 
-# With fewer quiet rounds than this, all rounds are taken: a median of two is none.
+# A median of fewer is none.
 ENOUGH_ROUNDS = 3
 
 
@@ -18,6 +18,10 @@ class Summary:
     """A peer's figures over the rounds.
 
     Attributes:
+        rounds: how many are behind these figures.
+        quiet: whether others left the machine alone in these rounds. Where it was so in too few,
+            the figures are of all rounds, and not to be believed: what was measured beside
+            another program is compared with what was not.
         images_per_second: median of the warm epochs.
         ratio: median over the rounds of infeed's speed over this one's; None without infeed.
         ratio_range: the lowest and the highest.
@@ -27,6 +31,8 @@ class Summary:
         cpu_ms_per_image: median of the processor's time, in the system too, over all processes.
     """
 
+    rounds: int
+    quiet: bool
     images_per_second: float
     ratio: float | None
     ratio_range: tuple[float, float] | None
@@ -35,33 +41,33 @@ class Summary:
     cpu_ms_per_image: float | None
 
 
-def disturbed(round_: dict[str, Any]) -> bool:
-    """Whether others used the machine while any peer of the round was measured."""
-    return any(not result["warm"]["quiet"] for result in round_.values())
-
-
-def believed(rounds: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The quiet rounds, or all of them where too few are quiet."""
-    quiet = [round_ for round_ in rounds if not disturbed(round_)]
-    return quiet if len(quiet) >= ENOUGH_ROUNDS else list(rounds)
+def is_quiet(round_: dict[str, Any], *peers: str) -> bool:
+    """Whether others left the machine alone while each of these peers was measured."""
+    return all(round_[peer]["warm"]["quiet"] for peer in peers)
 
 
 def summary(rounds: Sequence[dict[str, Any]], peer: str) -> Summary:
-    """The figures of one peer over the rounds that are believed.
+    """A peer's figures over the rounds in which it and infeed had the machine for themselves.
 
     Args:
         rounds: of each, what `measure.py` printed for each peer.
         peer: its name.
     """
-    rounds = believed(rounds)
+    compared = [INFEED] if INFEED in rounds[0] else []
+    quiet = [round_ for round_ in rounds if is_quiet(round_, peer, *compared)]
+    enough = len(quiet) >= min(ENOUGH_ROUNDS, len(rounds))
+    if enough:
+        rounds = quiet
     warm = [round_[peer]["warm"] for round_ in rounds]
     ratios = [
-        round_[INFEED]["warm"]["images_per_second"] / round_[peer]["warm"]["images_per_second"]
+        round_[other]["warm"]["images_per_second"] / round_[peer]["warm"]["images_per_second"]
         for round_ in rounds
-        if INFEED in round_
+        for other in compared
     ]
     cold = [round_[peer]["cold"] for round_ in rounds if "cold" in round_[peer]]
     return Summary(
+        rounds=len(rounds),
+        quiet=enough,
         images_per_second=statistics.median(each["images_per_second"] for each in warm),
         ratio=statistics.median(ratios) if ratios else None,
         ratio_range=(min(ratios), max(ratios)) if ratios else None,

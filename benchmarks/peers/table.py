@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from catalogue import INFEED, PEERS
-from comparison import believed, disturbed, summary
+from comparison import summary
 
 BEGIN = "<!-- peers: begin, written by benchmarks/peers -->"
 END = "<!-- peers: end -->"
+
+DISTURBED = "†"
 
 
 def main() -> None:
@@ -48,6 +50,8 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
     names = [name for name in PEERS if any(name in result["peers"] for result in results)]
     lines = [*_speeds(results, names), "", *_manners(results, names), ""]
     lines += [_conditions(result) for result in results]
+    if any(DISTURBED in line for line in lines):
+        lines.append(f"- {DISTURBED} Others used the machine in too many rounds: a rough figure.")
     lines += ["", _machine(results)]
     return "\n".join(lines)
 
@@ -67,7 +71,7 @@ def _speeds(results: Sequence[dict[str, Any]], names: Sequence[str]) -> list[str
             if figures.ratio is not None and figures.ratio_range is not None and name != INFEED:
                 low, high = figures.ratio_range
                 cell += f" ({figures.ratio:.2f}; {low:.2f} to {high:.2f})"
-            cells.append(cell)
+            cells.append(cell if figures.quiet else f"{cell} {DISTURBED}")
         lines.append(_line(cells))
     return lines
 
@@ -108,13 +112,14 @@ def _set_name(result: dict[str, Any]) -> str:
 
 
 def _conditions(result: dict[str, Any]) -> str:
-    photos, rounds = result["photos"], result["rounds"]
-    bad = sum(disturbed(round_) for round_ in rounds)
-    taken = len(believed(rounds))
+    photos = result["photos"]
+    figures = [summary(result["rounds"], name) for name in result["peers"]]
+    least = min(each.rounds for each in figures)
     return (
         f"- {_set_name(result)}: {photos['files']:,} photos, {photos['rows']:,} rows an epoch, "
-        f"{result['size']}x{result['size']}, batch {result['batch']}; {len(rounds)} rounds, {bad} "
-        f"of them disturbed by other programs, medians of {taken}; {result['date']}."
+        f"{result['size']}x{result['size']}, batch {result['batch']}; {len(result['rounds'])} "
+        f"rounds, medians of the {least} or more in which infeed and the peer had the machine for "
+        f"themselves; {result['date']}."
     )
 
 
