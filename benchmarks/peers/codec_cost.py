@@ -1,4 +1,6 @@
-"""What decoding and resizing alone cost in each library: `python codec_cost.py IMAGES [--count 200]`.
+"""What decoding and resizing alone cost in each library.
+
+    python benchmarks/peers/codec_cost.py IMAGES [--size 224] [--count 200]
 
 Milliseconds of the processor for an image, in the thread that calls and those that the library
 starts, the least of some passes over files in memory; what this Python does not have is left out.
@@ -110,11 +112,11 @@ def _tensorflow(size: int, dct: str) -> Codec:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)])  # type: ignore[misc]
-    def codec(file: Any) -> Any:
+    def decode(file: Any) -> Any:
         return tf.image.resize(tf.io.decode_jpeg(file, 3, dct_method=dct), (size, size))
 
-    return lambda file: codec(tf.constant(file))
+    graph = tf.function(decode, input_signature=[tf.TensorSpec((), tf.string)])
+    return lambda file: graph(tf.constant(file))
 
 
 if __name__ == "__main__":
