@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
-import tempfile
 from collections.abc import Sequence
+
+from infeed.bench.bare_process import BareProcess
 
 
 def decoder_limit(
@@ -31,7 +29,17 @@ def decoder_limit(
     processes = max(1, min(processes, len(paths)))
     with contextlib.ExitStack() as ending:
         workers = [
-            ending.enter_context(_Decoder(paths[index::processes], height, width, reduced))
+            ending.enter_context(
+                BareProcess(
+                    "infeed.bench.bare_decoder",
+                    {
+                        "paths": list(paths[index::processes]),
+                        "height": height,
+                        "width": width,
+                        "reduced": reduced,
+                    },
+                )
+            )
             for index in range(processes)
         ]
         for worker in workers:
@@ -40,60 +48,3 @@ def decoder_limit(
             worker.go()
         results = [worker.result() for worker in workers]
     return sum(images / seconds for images, seconds in results)
-
-
-class _Decoder:
-    """One process of `bare_decoder`."""
-
-    def __init__(self, paths: Sequence[str], height: int, width: int, reduced: bool) -> None:
-        # A file, not a pipe: codecs may write a warning for each image, and nobody reads them
-        # while the process runs.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "infeed.bench.bare_decoder"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-        )
-        order = {"paths": list(paths), "height": height, "width": width, "reduced": reduced}
-        self._say(json.dumps(order))
-
-    def __enter__(self) -> _Decoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._said.close()
-
-    def wait_until_ready(self) -> None:
-        if self._hear() != "ready":
-            raise self._failure()
-
-    def go(self) -> None:
-        self._say("go")
-
-    def result(self) -> tuple[int, float]:
-        """(images, seconds)."""
-        line = self._hear()
-        if not line:
-            raise self._failure()
-        result = json.loads(line)
-        return int(result["images"]), float(result["seconds"])
-
-    def _say(self, line: str) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it failed: `_failure` says how
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-
-    def _hear(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def _failure(self) -> RuntimeError:
-        self._process.communicate()
-        self._said.seek(0)
-        said = self._said.read().decode(errors="replace").strip()
-        return RuntimeError(f"A process that measures the decoder failed:\n{said}")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from infeed.cli.bad_images import bad_image_options, bad_images_option, budget
+from infeed.cli.bench_words import compared_in_words
+from infeed.cli.bench_words import in_words as result_in_words
 from infeed.cli.cache_options import cache_fields, cache_options, chosen_cache, in_words
 from infeed.cli.image_set import open_images
 from infeed.cli.output import Output, output_options
 from infeed.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from infeed.bench import BenchResult
+    from collections.abc import Callable
+
+    from infeed.bench import FitResult
+    from infeed.loader import Loader
 
 
 @click.command()
@@ -30,8 +35,21 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="Decoding threads [one for each core].")
 @click.option("--dtype", type=click.Choice(["uint8", "float32"]), default="uint8")
 @click.option("--decode", type=click.Choice(["fast", "exact"]), default="fast")
+@click.option("--cold", is_flag=True, help="Every other epoch from files that are not in memory.")
+@click.option(
+    "--fit",
+    metavar="MODEL",
+    help="Measure training steps too: `small`, a keras.applications name, or module:function.",
+)
+@click.option(
+    "--compare",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Show the figures beside those of an earlier --json.",
+)
 @click.option("--outside", is_flag=True, help="Let a manifest name files outside its images.")
 @click.option("--image-column", help="Column of image names [found by itself].")
+@click.option("--label-column", help="Column of labels, for --fit [found by itself].")
 @click.option("--duplicates", type=click.Choice(["raise", "keep", "drop"]), default="keep")
 @bad_image_options
 @bad_images_option
@@ -46,7 +64,11 @@ def bench(
     threads: int | None,
     dtype: Any,
     decode: Any,
+    cold: bool,
+    fit: str | None,
+    compare: Path | None,
     image_column: str | None,
+    label_column: str | None,
     duplicates: Any,
     outside: bool,
     cache: Path | None,
@@ -59,10 +81,11 @@ def bench(
     quiet: bool,
     debug: bool,
 ) -> None:
-    """Measure how fast MANIFEST (or a folder of images) is fed, without a model.
+    """Measure how fast MANIFEST (or a folder of images) is fed, and where the time goes.
 
-    Also measures the decoder's own limit on this machine: the same images read, decoded and
-    resized by bare processes, one for each thread but no more than cores.
+    Also measures the limits on this machine: the same images read, decoded and resized by bare
+    processes, one for each thread but no more than cores, and for epochs from the cache bare
+    copies in memory.
     """
     from infeed.bench import bench as measure
     from infeed.loader import Loader
@@ -71,72 +94,98 @@ def bench(
     from infeed.trainers.resources import peak_rss_mb
 
     output = Output(as_json=as_json, quiet=quiet)
+    if label_column is not None and fit is None:
+        raise click.UsageError("--label-column is for --fit: without it no labels are read")
+    # What is wrong is said before anything takes its time.
+    earlier = None if compare is None else _earlier(compare)
+    if fit is not None:
+        from infeed.trainers.backend import choose_backend
+
+        choose_backend()
     kept = chosen_cache(cache, cache_limit, cache_encoding)
     bearable = budget(max_bad)
     table, storage = open_images(
-        manifest, images, image_column=image_column, duplicates=duplicates, outside=outside
+        manifest,
+        images,
+        image_column=image_column,
+        label_column=label_column,
+        labelled=fit is not None,
+        duplicates=duplicates,
+        outside=outside,
     )
-    loader = Loader(
-        table,
-        Recipe(height=size, width=size, decode=decode),
-        Sampler(batch_size=batch),
-        storage=storage,
-        cache=kept,
-        dtype=dtype,
-        max_bad=bearable,
-        bad_images=bad_images,
-        read_timeout_seconds=read_timeout_seconds,
-        threads=threads,
-    )
-    output.say(f"{len(table):,} images, {size}x{size}, {loader.threads} threads{in_words(loader)}")
-    with ProgressLine(output) as line, contextlib.closing(loader):
-        result = measure(
-            loader,
-            epochs=epochs,
-            report=lambda epoch, step, steps, rate: line.update(
-                f"Epoch {epoch + 1}/{epochs}", step, steps, f"{rate:,.0f} images/s"
-            ),
+
+    def loader_of(sampler: Sampler, journal: Path | None) -> Loader:
+        return Loader(
+            table,
+            Recipe(height=size, width=size, decode=decode),
+            sampler,
+            storage=storage,
+            cache=kept,
+            dtype=dtype,
+            max_bad=bearable,
+            bad_images=journal,
+            read_timeout_seconds=read_timeout_seconds,
+            threads=threads,
         )
+
+    loader = loader_of(Sampler(batch_size=batch), bad_images)
+    model = None if fit is None else _model(fit, loader)
+    output.say(f"{len(table):,} images, {size}x{size}, {loader.threads} threads{in_words(loader)}")
+    with ProgressLine(output) as line:
+
+        def tell(doing: str) -> None:
+            line.update(doing, 0, 0, "")
+
+        with contextlib.closing(loader):
+            result = measure(
+                loader,
+                epochs=epochs,
+                cold=cold,
+                report=lambda epoch, step, steps, rate: line.update(
+                    f"Epoch {epoch + 1}/{epochs}", step, steps, f"{rate:,.0f} images/s"
+                ),
+                tell=tell,
+            )
+            cache_told = None if loader.cache_choice is None else cache_fields(loader)
+        if model is not None:
+            # A last batch that is shorter would be compiled in the middle of it.
+            whole = Sampler(batch_size=min(batch, len(table)), remainder="drop")
+            with contextlib.closing(loader_of(whole, None)) as training:
+                result = replace(result, fit=_fit(training, model, tell))
     fields = asdict(result) | {
-        "cache": None if loader.cache_choice is None else cache_fields(loader),
-        "stages": {
-            stage: sum(epoch.stages[stage] for epoch in result.epochs)
-            for stage in result.epochs[0].stages
-        },
+        "cache": cache_told,
+        "stages": result.stages,
         "peak_rss_mb": peak_rss_mb(),
     }
-    output.result(_in_words(result), fields)
+    words = result_in_words(result)
+    if earlier is not None:
+        from infeed.bench.comparison import compare as compare_two
+
+        comparison = compare_two(earlier, fields)
+        fields["compared"] = {"file": str(compare), **asdict(comparison)}
+        words += "\n\n" + compared_in_words(comparison, str(compare))
+    output.result(words, fields)
 
 
-def _in_words(result: BenchResult) -> str:
-    lines = [f"{'epoch':>5}  {'images':>8}  {'seconds':>8}  {'images/s':>9}  source"]
-    lines += [
-        f"{epoch.epoch + 1:>5}  {epoch.images:>8,}  {epoch.seconds:>8.2f}  "
-        f"{epoch.images_per_second:>9,.0f}  {epoch.source}"
-        for epoch in result.epochs
-    ]
-    images = sum(epoch.images for epoch in result.epochs)
-    stages = {
-        stage: sum(epoch.stages[stage] for epoch in result.epochs)
-        for stage in result.epochs[0].stages
-    }
-    spent = ", ".join(f"{name} {1e6 * s / images:,.0f}" for name, s in stages.items())
-    lines.append(f"Thread microseconds an image: {spent}")
-    lines.append(
-        f"The decoder alone, {result.limit_processes} processes: "
-        f"{result.limit_images_per_second:,.0f} images/s. "
-        + (
-            "No epoch was decoded, so that there is no ratio."
-            if result.ratio is None
-            else f"Ratio: {result.ratio:.2f}"
-        )
+def _earlier(file: Path) -> dict[str, Any]:
+    """The measurement in a file that --compare names."""
+    from infeed.bench.comparison import read_measurement
+
+    return read_measurement(file)
+
+
+def _model(spec: str, loader: Loader) -> Any:
+    from infeed.trainers.keras.models import make_model
+
+    return make_model(
+        spec,
+        input_shape=loader.recipe.shape,
+        num_classes=loader.manifest.num_classes,
+        learning_rate=1e-3,
     )
-    if result.cached_images_per_second is not None:
-        times = result.cached_images_per_second / result.limit_images_per_second
-        lines.append(
-            f"From the cache: {result.cached_images_per_second:,.0f} images/s, {times:.1f} times "
-            "what the decoder can"
-        )
-    if result.bad_images:
-        lines.append(f"{result.bad_images} bad images were replaced")
-    return "\n".join(lines)
+
+
+def _fit(loader: Loader, model: Any, tell: Callable[[str], None]) -> FitResult:
+    from infeed.bench.fit_steps import fit_steps
+
+    return fit_steps(loader, model, tell=tell)

@@ -1,4 +1,4 @@
-"""The images that a command goes through, without labels: of a manifest or of a folder."""
+"""The images that a command goes through: of a manifest or of a folder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ if TYPE_CHECKING:
 
 
 def open_images(
-    source: Path, images: Path | None, *, image_column: str | None, duplicates: Any, outside: bool
+    source: Path,
+    images: Path | None,
+    *,
+    image_column: str | None,
+    duplicates: Any,
+    outside: bool,
+    label_column: str | None = None,
+    labelled: bool = False,
 ) -> tuple[Manifest, LocalStorage]:
     """What is there, and where.
 
     Args:
         source: a manifest, or a folder of images.
         images: their folder; None: that of the manifest.
+        labelled: whether their labels are read too.
 
     Raises:
         ManifestError: with file, row, value and cure.
@@ -31,7 +39,8 @@ def open_images(
         source,
         images=images,
         image_column=image_column,
-        labelled=False,
+        label_column=label_column,
+        labelled=labelled,
         duplicates=duplicates,
     )
     # A folder that was named holds the caller's own links.

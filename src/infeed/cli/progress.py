@@ -60,20 +60,21 @@ class ProgressLine:
         logging.getLogger("infeed").removeHandler(self._warnings)
 
     def update(self, title: str, done: int, total: int, details: str) -> None:
-        """Shows that `done` of `total` things of `title` are done."""
+        """Shows that `done` of `total` things of `title` are done; a total of 0 is not known."""
         self._interrupt.check()
+        counted = f"{done}/{total}  {details}" if total else details
         if self._is_bar:
             self._bar.update(
                 self._task,
                 description=printable(title),
                 completed=done,
-                total=total,
-                details=printable(f"{done}/{total}  {details}"),
+                total=total or None,
+                details=printable(counted),
                 visible=True,
             )
         elif time.monotonic() - self._printed >= PLAIN_LINE_SECONDS:
             self._printed = time.monotonic()
-            self._output.say(f"{title}  {done}/{total}  {details}")
+            self._output.say(f"{title}  {counted}".rstrip())
 
     def line(self, text: str) -> None:
         """A line that stays, above the bar."""

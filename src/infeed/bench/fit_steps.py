@@ -1,0 +1,85 @@
+"""Measures the steps of `fit`: fed from memory, and fed by a loader."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from infeed.bench.result import FitResult
+from infeed.loader import Loader
+from infeed.trainers.keras import ImageDataset
+from infeed.trainers.keras.framework import keras
+from infeed.trainers.keras.step_clock import MemoryDataset, StepClock
+
+RUNS: Final = 5
+
+# A run is so long, as far as an epoch goes; shorter epochs are repeated.
+RUN_SECONDS: Final = 3.0
+FEWEST_STEPS: Final = 8
+
+# In turn: one alone would stay in the processor's own memory.
+MEMORY_BATCHES: Final = 4
+
+
+def fit_steps(
+    loader: Loader, model: Any, *, tell: Callable[[str], None] = lambda doing: None
+) -> FitResult:
+    """Milliseconds a step of `fit`, both ways in turns.
+
+    Fed from memory: batches of the loader's own, which lie ready. A run's time goes from the end
+    of its first step to the end of its last one, on the device, not the call's; only whole batches
+    are trained. The model is compiled before, and trained by it.
+
+    Args:
+        loader: with labels; its sampler's batches must be of one size (`remainder="drop"`).
+        model: a compiled `keras.Model`.
+        tell: told what is done, at each step; may raise, to stop.
+    """
+    steps = loader.steps()
+    ready = [
+        (batch.images.copy(), batch.labels)
+        for batch in (loader.batch(0, number) for number in range(min(steps, MEMORY_BATCHES)))
+    ]
+    name, rows = model.name, len(ready[0][0])
+    tell(f"Compiling {name}")
+    _run(model, MemoryDataset(ready, steps=min(steps, 2)), 1, StepClock())
+    tried = StepClock(tick=partial(tell, f"Training {name}"))
+    _run(model, MemoryDataset(ready, steps=FEWEST_STEPS), 1, tried)
+    step_seconds = tried.seconds / (FEWEST_STEPS - 1)
+    wanted = max(FEWEST_STEPS, math.ceil(RUN_SECONDS / max(step_seconds, 1e-6)))
+    cut, epochs = min(steps, wanted), max(1, wanted // steps)
+    total = cut * epochs
+    memory, fed, waits = [], [], []
+    with ImageDataset(loader) as dataset:
+        for run in range(RUNS):
+            doing = f"Training {name}, {run + 1}/{RUNS}"
+            clock = StepClock(tick=partial(tell, f"{doing}, from memory"))
+            _run(model, MemoryDataset(ready, steps=cut), epochs, clock)
+            memory.append(clock.seconds / (total - 1))
+            clock = StepClock(
+                tick=partial(tell, f"{doing}, fed"), mark=lambda: loader.meter.read().wait_seconds
+            )
+            _run(model, dataset, epochs, clock, steps=None if cut == steps else cut)
+            fed.append(clock.seconds / (total - 1))
+            waits.append(clock.marked / clock.seconds)
+    return FitResult(
+        model=name,
+        backend=keras.backend.backend(),
+        runs=RUNS,
+        steps=total,
+        memory_step_ms=1e3 * statistics.median(memory),
+        fed_step_ms=1e3 * statistics.median(fed),
+        ratio=statistics.median(ours / theirs for ours, theirs in zip(fed, memory, strict=True)),
+        memory_images_per_second=rows / statistics.median(memory),
+        fed_images_per_second=rows / statistics.median(fed),
+        wait_fraction=statistics.median(waits),
+    )
+
+
+def _run(model: Any, data: Any, epochs: int, clock: StepClock, *, steps: int | None = None) -> None:
+    model.fit(
+        data, epochs=epochs, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[clock]
+    )
