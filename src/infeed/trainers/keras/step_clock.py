@@ -71,19 +71,22 @@ class MemoryDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has n
     """Batches that lie in memory, in turn, as a data set of `steps` batches.
 
     Args:
-        batches: (images, labels) each, as `fit` takes them from a `PyDataset`.
+        batches: (images, labels) each; on PyTorch they are made tensors of, as those of an
+            `ImageDataset` are.
         steps: its length.
     """
 
-    def __init__(
-        self, batches: Sequence[tuple[np.ndarray, np.ndarray | None]], *, steps: int
-    ) -> None:
+    def __init__(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], *, steps: int) -> None:
         super().__init__()
-        self._batches = batches
+        self._batches: Sequence[tuple[Any, ...]] = batches
+        if keras.backend.backend() == "torch":
+            from infeed.trainers.torch.tensors import to_tensors
+
+            self._batches = [to_tensors(batch) for batch in batches]
         self._steps = steps
 
     def __len__(self) -> int:
         return self._steps
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         return self._batches[index % len(self._batches)]

@@ -1,0 +1,284 @@
+"""What infeed itself costs an image, outside the codecs.
+
+    python benchmarks/own_cost.py [MANIFEST IMAGES ...] [--rounds 11] [--size 224] [--batch 64]
+
+For each set of photos, processor time (user and system, all threads) of an image, alternating:
+
+- bare: one thread without a loader does the same calls on the same files in the same order: opens
+  and reads them, decodes them at the same reduced size into a buffer that is used again, and
+  resizes them into rows of batches that are used in turn, as many as the loader has;
+- 1 thread, all threads: an epoch of a `Loader`.
+
+A loader's time beyond the bare one is its own, and what threads lose by sharing a processor's
+caches. Counted in the process, so that other programs move it little.
+
+And the time with the interpreter's lock held, which is the ceiling on a host with many cores: an
+epoch whose codec calls return ready arrays at once and whose files lie in a dict. What the
+processor then does for an image is Python and the calls that it makes, all of it under the lock
+but for taking it (`stub`, one thread); with real files, of 1 KB, its part in the system is outside
+of the lock (`stub, files`). Beside it, the threads of a host with many cores, each in a codec that
+waits 1 ms without the lock (`waiting`): images/s against threads / 1 ms, as long as that wait
+really takes, from 1 to 64 threads, with the depth that a loader has by default, and with one that
+gives each thread a task and a half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from unittest import mock
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from infeed import Loader, Manifest, MemoryStorage, Recipe, Sampler
+from infeed.batch_work import ROWS_PER_TASK
+from infeed.demo import draw_set
+from infeed.loader import DEPTH
+from infeed.sample.fit import reduction
+from infeed.sample.header import read_header
+from infeed.stream import aligned_empty, usable_cores
+
+WAITING_SECONDS: Final = 1e-3
+STUB_IMAGES: Final = 20_000
+# No pixel is made, so its memory is kept out of what is measured.
+STUB_RECIPE: Final = Recipe(height=8, width=8)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("sets", type=Path, nargs="*", metavar="MANIFEST IMAGES")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--only", choices=["photos", "stub", "waiting"])
+    arguments = parser.parse_args()
+    cv2.setNumThreads(0)
+    if arguments.only in (None, "photos"):
+        with tempfile.TemporaryDirectory() as scratch:
+            sets = list(zip(arguments.sets[::2], arguments.sets[1::2], strict=True))
+            if not sets:
+                leaves = draw_set(Path(scratch) / "leaves", train=1000, validation=20, size=448)
+                sets = [(leaves.train_manifest, leaves.train_images)]
+            for manifest, images in sets:
+                of_photos(arguments, manifest, images)
+    if arguments.only in (None, "stub"):
+        of_a_stub(arguments)
+    if arguments.only in (None, "waiting"):
+        of_waiting_codecs(arguments)
+
+
+def of_photos(arguments: argparse.Namespace, path: Path, images: Path) -> None:
+    manifest = Manifest.open(path, images=images, labelled=False, duplicates="keep")
+    recipe = Recipe(height=arguments.size, width=arguments.size)
+    sampler = Sampler(batch_size=arguments.batch)
+    cores = usable_cores()
+    bare = Bare(manifest, recipe, sampler)
+    ways: dict[str, Callable[[int], Spent]] = {"bare": partial(spent_by, bare.epoch)}
+    for threads in sorted({1, cores}):
+        # No bad image is borne: each would cost a second one.
+        loader = Loader(manifest, recipe, sampler, threads=threads, max_bad=0)
+        ways[f"{threads} threads"] = partial(spent_by, partial(read_epoch, loader))
+    rows = alternate(ways, arguments.rounds)
+    n = len(manifest)
+    mean = sum((images / manifest.uri(position)).stat().st_size for position in range(n)) / n
+    print(
+        f"{path.stem}: {n} files of {mean / 1000:.0f} KB, {arguments.size}x{arguments.size}, batch "
+        f"{arguments.batch}, {arguments.rounds} rounds; microseconds of the processor an image"
+    )
+    for name, values in rows.items():
+        own = [1e6 * (a.cpu - b.cpu) / n for a, b in zip(values, rows["bare"], strict=True)]
+        share = [(a.cpu - b.cpu) / b.cpu for a, b in zip(values, rows["bare"], strict=True)]
+        whole = 1e6 * statistics.median(each.cpu for each in values) / n
+        system = 1e6 * statistics.median(each.system for each in values) / n
+        speed = n / statistics.median(each.wall for each in values)
+        text = (
+            f"  {name:>10}: {whole:9.1f}, {system:7.1f} of it in the system; {speed:7,.0f} images/s"
+        )
+        if name != "bare":
+            text += (
+                f"; beyond bare {statistics.median(own):6.1f} us ({min(own):.1f} to {max(own):.1f})"
+                f", {statistics.median(share):.1%} ({min(share):.1%} to {max(share):.1%})"
+            )
+        print(text, flush=True)
+
+
+def of_a_stub(arguments: argparse.Namespace) -> None:
+    """One thread, with codecs that take no time, from a dict and from files."""
+    report_stub(stub_loader(arguments, STUB_IMAGES, threads=1), "stub")
+    with tempfile.TemporaryDirectory() as scratch:
+        names = [f"{number:07}.jpg" for number in range(STUB_IMAGES)]
+        for name in names:
+            (Path(scratch) / name).write_bytes(stub_picture())
+        manifest = Manifest.from_rows(names, [0] * len(names), images=scratch)
+        sampler = Sampler(batch_size=arguments.batch)
+        report_stub(Loader(manifest, STUB_RECIPE, sampler, threads=1), "stub, files")
+
+
+def report_stub(loader: Loader, name: str) -> None:
+    with codecs_that(lambda: None):
+        read_epoch(loader, 0)
+        spent = [spent_by(partial(read_epoch, loader), n) for n in range(5)]
+    own = [1e6 * each.cpu / STUB_IMAGES for each in spent]
+    system = 1e6 * statistics.median(each.system for each in spent) / STUB_IMAGES
+    print(
+        f"{name}: {statistics.median(own):.1f} us of the processor an image ({min(own):.1f} to "
+        f"{max(own):.1f}), {system:.1f} of it in the system, with codecs that take no time"
+    )
+
+
+def of_waiting_codecs(arguments: argparse.Namespace) -> None:
+    """Many threads, each in a codec that waits without the interpreter's lock."""
+    print(f"waiting: a codec that waits {1e3 * WAITING_SECONDS:g} ms without the lock")
+    real = wait_really_takes()
+    for threads in (1, 8, 16, 32, 64):
+        count = min(STUB_IMAGES, 1000 * threads)
+        roomy = max(DEPTH, math.ceil(1.5 * threads * ROWS_PER_TASK / arguments.batch))
+        for depth in sorted({DEPTH, roomy}):
+            loader = stub_loader(arguments, count, threads=threads, depth=depth)
+            with codecs_that(lambda: time.sleep(WAITING_SECONDS)):
+                read_epoch(loader, 0)
+                spent = [spent_by(partial(read_epoch, loader), number) for number in range(3)]
+            wall, cpu = (
+                statistics.median(values)
+                for values in zip(*((each.wall, each.cpu) for each in spent), strict=True)
+            )
+            print(
+                f"  {threads:2} threads, depth {depth:2}: {count / wall:8,.0f} images/s, "
+                f"{count / wall * real / threads:.2f} of ideal ({threads / real:,.0f}); "
+                f"{1e6 * cpu / count:.1f} us of the processor an image",
+                flush=True,
+            )
+
+
+def wait_really_takes() -> float:
+    """Seconds that such a wait takes, alone: timers are not exact."""
+    start = time.perf_counter()
+    for _ in range(500):
+        time.sleep(WAITING_SECONDS)
+    return (time.perf_counter() - start) / 500
+
+
+def stub_picture() -> bytes:
+    picture = np.full((256, 256, 3), 127, np.uint8)
+    return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+def stub_loader(
+    arguments: argparse.Namespace, count: int, *, threads: int, depth: int = DEPTH
+) -> Loader:
+    """Of files that are one photo under many names, in memory."""
+    names = [f"folder/{number:07}.jpg" for number in range(count)]
+    return Loader(
+        Manifest.from_rows(names, [0] * count),
+        STUB_RECIPE,
+        Sampler(batch_size=arguments.batch),
+        storage=MemoryStorage(dict.fromkeys(names, stub_picture())),
+        threads=threads,
+        depth=depth,
+    )
+
+
+def codecs_that(wait: Callable[[], object]) -> contextlib.ExitStack:
+    """Within the block, decoding waits so and returns a ready array, and resizing does nothing."""
+    ready = np.zeros((32, 32, 3), np.uint8)
+
+    def decode_jpeg(*_: object, **__: object) -> np.ndarray:
+        wait()
+        return ready
+
+    def resize(image: np.ndarray, size: object, *, dst: np.ndarray, interpolation: int) -> Any:
+        return dst
+
+    blocks = contextlib.ExitStack()
+    blocks.enter_context(mock.patch.object(simplejpeg, "decode_jpeg", decode_jpeg))
+    blocks.enter_context(mock.patch.object(cv2, "resize", resize))
+    return blocks
+
+
+class Bare:
+    """The calls of an epoch without a loader, in one thread."""
+
+    def __init__(self, manifest: Manifest, recipe: Recipe, sampler: Sampler) -> None:
+        self.manifest, self.recipe, self.sampler = manifest, recipe, sampler
+        folder = manifest.images or ""
+        self.paths = [
+            os.path.join(folder, manifest.uri(position))  # noqa: PTH118 - bytes that are no text
+            for position in range(len(manifest))
+        ]
+        # Known beforehand: the loader's own look at the header is its own cost.
+        self.sides = []
+        for path in self.paths:
+            header = read_header(Path(path).read_bytes())
+            if header.format != "jpeg" or header.orientation != 1:
+                raise SystemExit(f"{path} is no upright JPEG: other files are not compared here")
+            factor = reduction(header.height, header.width, recipe)
+            self.sides.append((-(-header.height // factor), -(-header.width // factor)))
+        self.buffer = np.empty(max(h * w for h, w in self.sides) * 3, np.uint8)
+        shape = (sampler.batch_size, *recipe.shape)
+        self.batches = [aligned_empty(shape, np.uint8) for _ in range(4)]
+
+    def epoch(self, epoch: int) -> None:
+        n, size = len(self.manifest), (self.recipe.width, self.recipe.height)
+        steps = self.sampler.steps(n, epoch)
+        plans = [self.sampler.plan(n, epoch, number).positions.tolist() for number in range(steps)]
+        for positions, batch in zip(plans, itertools.cycle(self.batches), strict=False):
+            for row, position in enumerate(positions):
+                descriptor = os.open(self.paths[position], os.O_RDONLY)
+                data = os.read(descriptor, os.fstat(descriptor).st_size)
+                os.close(descriptor)
+                height, width = self.sides[position]
+                image = simplejpeg.decode_jpeg(
+                    data, "RGB", min_height=height, min_width=width, buffer=self.buffer
+                )
+                cv2.resize(image, size, dst=batch[row], interpolation=cv2.INTER_LINEAR)
+
+
+def read_epoch(loader: Loader, epoch: int) -> None:
+    with loader.epoch(epoch) as batches:
+        for _ in batches:
+            pass
+
+
+class Spent:
+    """Seconds: of the processor, of it in the system, and of the clock."""
+
+    def __init__(self, cpu: float, system: float, wall: float) -> None:
+        self.cpu, self.system, self.wall = cpu, system, wall
+
+
+def spent_by(work: Callable[[int], None], epoch: int) -> Spent:
+    before, start = os.times(), time.perf_counter()
+    cpu = time.process_time()
+    work(epoch)
+    cpu = time.process_time() - cpu
+    after = os.times()
+    return Spent(cpu, after.system - before.system, time.perf_counter() - start)
+
+
+def alternate(ways: dict[str, Callable[[int], Spent]], rounds: int) -> dict[str, list[Spent]]:
+    """What each way has spent in each round; each begins a round in its turn."""
+    rows: dict[str, list[Spent]] = {name: [] for name in ways}
+    for way in ways.values():
+        way(0)
+    turns = list(ways)
+    for number in range(rounds):
+        for name in turns:
+            rows[name].append(ways[name](number + 1))
+        turns.append(turns.pop(0))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
