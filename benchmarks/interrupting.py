@@ -121,6 +121,10 @@ def bench(setting: Setting) -> list[object]:
     ]
 
 
+def bench_fit(setting: Setting) -> list[object]:
+    return [*bench(setting), "--epochs", 4, "--cold", "--fit", f"{setting.model}:tiny"]
+
+
 def demo(setting: Setting) -> list[object]:
     return ["demo", "--folder", setting.folder / "demo", "--train", 60, "--val", 20, "--epochs", 2]
 
@@ -130,7 +134,8 @@ def replay(setting: Setting) -> list[object]:
 
 
 COMMANDS: dict[str, Arguments] = {
-    each.__name__: each for each in (train, train_small, fill, verify, bench, demo, replay)
+    each.__name__: each
+    for each in (train, train_small, fill, verify, bench, bench_fit, demo, replay)
 }
 
 

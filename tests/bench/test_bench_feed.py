@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import struct
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -73,6 +76,102 @@ def test_an_epoch_says_where_its_images_came_from_and_decoded_ones_make_the_rati
     assert result.ratio is None
     loader.close()
     assert bench(loader_of(folder), epochs=1).cached_images_per_second is None
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_thread_time_and_the_readers_time_are_whole(tmp_path, cached):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    folder_of(folder, {f"{number}.jpg": JPEG for number in range(50)})
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    cache = tmp_path / "cache" if cached else None
+    for epoch in bench(loader_of(folder, cache=cache, threads=3), epochs=2).epochs:
+        assert sum(epoch.stages.values()) == pytest.approx(3 * epoch.seconds)
+        assert sum(epoch.reader.values()) == pytest.approx(epoch.seconds)
+        assert min(epoch.stages.values()) >= 0
+        assert min(epoch.reader.values()) >= 0
+        stage = "from_cache" if epoch.source == "cache" else "decode"
+        assert epoch.stages[stage] > 0
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_epochs_from_the_cache_are_measured_against_copies_alone(tmp_path, dtype):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    folder_of(folder, {f"{number}.jpg": JPEG for number in range(10)})
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    result = bench(loader_of(folder, cache=tmp_path / "cache", dtype=dtype), epochs=2)
+    assert result.copy_images_per_second > 0
+    assert result.cached_ratio == pytest.approx(
+        result.cached_images_per_second / result.copy_images_per_second
+    )
+    plain = bench(loader_of(folder, dtype=dtype), epochs=1)
+    assert (plain.copy_images_per_second, plain.cached_ratio) == (None, None)
+
+
+def test_every_other_epoch_is_cold_and_neither_is_taken_for_the_other(tmp_path):
+    folder = folder_of(tmp_path, {f"{number}.jpg": JPEG for number in range(10)})
+    result = bench(loader_of(folder), epochs=3, cold=True)
+    assert [epoch.is_cold for epoch in result.epochs] == [True, False, True]
+    warm = result.epochs[1].images_per_second
+    assert result.decoded_images_per_second == warm
+    assert result.ratio == pytest.approx(warm / result.limit_images_per_second)
+    cold = [
+        epoch.images_per_second
+        for epoch in (result.epochs[0], result.epochs[2])
+        if (epoch.files_in_memory or 0) <= 0.05
+    ]
+    # On a file system that lives in memory there is none.
+    assert result.cold_decoded_images_per_second == (np.median(cold) if cold else None)
+    assert (result.cold_failure is None) <= bool(cold)
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a file system in memory")
+def test_files_that_cannot_be_given_up_are_said_and_make_no_figure():
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = folder_of(Path(folder), {f"{number}.jpg": JPEG for number in range(10)})
+        result = bench(loader_of(path), epochs=2, cold=True)
+    if result.epochs[0].files_in_memory is None:
+        assert "cannot be told" in result.cold_failure
+    else:
+        assert "memory still held 100% of the files" in result.cold_failure
+        assert result.cold_decoded_images_per_second is None
+    assert result.decoded_images_per_second == result.epochs[1].images_per_second
+
+
+def test_whoever_is_told_may_stop_it(tmp_path):
+    folder = folder_of(tmp_path, {f"{number}.jpg": JPEG for number in range(4)})
+    told = []
+
+    def stop(doing):
+        told.append(doing)
+        if doing.startswith("Measuring"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench(loader_of(folder), epochs=1, tell=stop)
+    assert told == ["Looking at the images"] * 5 + ["Measuring the decoder alone"]
+
+
+def test_a_result_names_settings_set_and_machine(tmp_path):
+    folder = folder_of(tmp_path, {f"{number}.jpg": JPEG for number in range(4)})
+    loader = loader_of(folder)
+    result = bench(loader, epochs=1)
+    assert result.settings["batch_size"] == 4
+    assert result.settings["recipe"]["height"] == 8
+    assert result.settings["cache"] is None
+    assert result.set == {"records": 4, "fingerprint": loader.manifest.fingerprint()}
+    assert result.machine.cores >= 1
+    assert result.machine.versions["numpy"] == np.__version__
+    json.dumps(dataclasses.asdict(result))
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_sets_of_any_few_images_are_measured(tmp_path, count):
+    folder = folder_of(tmp_path, {f"{number}.jpg": JPEG for number in range(count)})
+    assert bench(loader_of(folder, threads=1), epochs=1).epochs[0].images == count
 
 
 def test_names_of_any_script_and_of_no_script_at_all_are_measured(tmp_path):

@@ -84,6 +84,86 @@ def test_a_cache_is_said_and_its_epochs_are_told_apart(infeed, of_leaves, leaves
     assert (result["cache"], result["cached_images_per_second"]) == (None, None)
 
 
+def test_shares_of_thread_time_add_up_to_all_of_it(infeed, of_leaves):
+    said = infeed(*of_leaves, "--epochs", "2").stdout.splitlines()
+    begin = next(n for n, line in enumerate(said) if line.startswith("thread time"))
+    end = next(n for n, line in enumerate(said) if line.startswith("Reader, decoded: "))
+    shares = [float(line.split()[-2].rstrip("%")) for line in said[begin + 2 : end]]
+    # Each is rounded to a tenth; what is less than half of one is left out.
+    assert sum(shares) == pytest.approx(100, abs=1.5)
+    result = json.loads(infeed(*of_leaves, "--json").stdout)
+    (epoch,) = result["epochs"]
+    assert sum(epoch["stages"].values()) == pytest.approx(result["threads"] * epoch["seconds"])
+    assert result["stages"] == epoch["stages"]
+
+
+def test_cold_epochs_are_told_from_warm_ones(infeed, of_leaves):
+    done = infeed(*of_leaves, "--epochs", "2", "--cold", "--json")
+    result = json.loads(done.stdout)
+    assert [epoch["is_cold"] for epoch in result["epochs"]] == [True, False]
+    assert result["decoded_images_per_second"] == result["epochs"][1]["images_per_second"]
+    said = infeed(*of_leaves, "--epochs", "2", "--cold").stdout
+    assert "given up" in said
+    # On a file system that lives in memory it says why not.
+    assert "Files not in memory: " in said or "Cold epochs: " in said
+
+
+def test_an_earlier_run_is_shown_beside_the_new_one(infeed, of_leaves):
+    write(infeed.folder / "früher.json", infeed(*of_leaves, "--json").stdout)
+    done = infeed(*of_leaves, "--compare", "früher.json")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    head = next(n for n, line in enumerate(lines) if line.startswith("früher.json"))
+    assert lines[head].split()[1:] == ["then", "now", "now/then"]
+    assert lines[head + 1].startswith("decoded, images/s ")
+    assert "two different things" not in done.stdout
+    other = infeed(*of_leaves, "--size", "8", "--compare", "früher.json", "--json")
+    compared = json.loads(other.stdout)["compared"]
+    assert compared["file"] == "früher.json"
+    assert {"name", "unit", "then", "now", "ratio"} == set(compared["figures"][0])
+    assert "the setting recipe.height was 16 and is 8" in compared["differences"]
+
+
+def test_an_earlier_run_that_is_none_is_refused_before_anything_is_measured(infeed, of_leaves):
+    write(infeed.folder / "other.json", '{"epochs": []}')
+    for options in (["--compare", "other.json"], ["--compare", "gone.json"], ["--compare", "."]):
+        done = infeed(*of_leaves, *options)
+        refused(done, 2, options[1])
+        assert "40 images" not in done.stderr
+
+
+@pytest.mark.slow  # each run of training steps takes its second
+def test_steps_of_fit_are_measured_both_ways(infeed, of_leaves):
+    done = infeed(*of_leaves, "--fit", infeed.tiny[1], "--json")
+    assert done.returncode == 0, done.stderr
+    fit = json.loads(done.stdout)["fit"]
+    assert fit["backend"] == "jax"
+    assert fit["ratio"] > 0
+    assert fit["fed_step_ms"] > 0
+    assert 0 <= fit["wait_fraction"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--fit", "no_such_model"], 2, "There is no model 'no_such_model'"),
+        (["--fit", "small", "--label-column", "gone"], 3, "gone"),
+        (["--label-column", "disease_class"], 2, "--label-column is for --fit"),
+    ],
+)
+def test_a_fit_that_cannot_be_is_refused_before_anything_is_measured(
+    infeed, of_leaves, options, code, said
+):
+    done = infeed(*of_leaves, *options)
+    refused(done, code, said)
+    assert "40 images" not in done.stderr
+
+
+def test_without_a_back_end_fit_names_the_cure(infeed, of_leaves):
+    done = infeed(*of_leaves, "--fit", "small", KERAS_BACKEND="theano")
+    refused(done, 1, "KERAS_BACKEND is 'theano'", "unset it")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

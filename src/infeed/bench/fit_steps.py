@@ -19,8 +19,7 @@ from infeed.trainers.keras.step_clock import MemoryDataset, StepClock
 
 RUNS: Final = 5
 
-# A run is so long, as far as an epoch goes; shorter epochs are repeated.
-RUN_SECONDS: Final = 2.0
+RUN_SECONDS: Final = 1.0
 FEWEST_STEPS: Final = 8
 
 # In turn: one alone would stay in the processor's own memory.
@@ -28,18 +27,25 @@ MEMORY_BATCHES: Final = 4
 
 
 def fit_steps(
-    loader: Loader, model: Any, *, tell: Callable[[str], None] = lambda doing: None
+    loader: Loader,
+    model: Any,
+    *,
+    runs: int = RUNS,
+    run_seconds: float = RUN_SECONDS,
+    tell: Callable[[str], None] = lambda doing: None,
 ) -> FitResult:
     """Milliseconds a step of `fit`, both ways in turns.
 
     Fed from memory: batches of the loader's own, which lie ready and are handed over as the
-    loader's are: as tensors on PyTorch, and else as arrays that need no copy. A run's time goes from
-    the end of its first step to the end of its last one, on the device, not the call's.
+    loader's are: as tensors on PyTorch, and else as arrays that need no copy. A run's time goes
+    from the end of its first step to the end of its last one, on the device, not the call's.
 
     Args:
         loader: with labels, and batches of one size (`remainder="drop"`): a last batch that is
             shorter would be compiled in the middle of it.
         model: a compiled `keras.Model`.
+        runs: calls of `fit` each way.
+        run_seconds: how long each is about, of at least 8 steps.
         tell: told what is done, at each step; may raise, to stop.
 
     Raises:
@@ -62,13 +68,13 @@ def fit_steps(
     for clock in tries:
         _run(model, MemoryDataset(ready, steps=FEWEST_STEPS), 1, clock)
     step_seconds = min(clock.seconds for clock in tries) / (FEWEST_STEPS - 1)
-    wanted = max(FEWEST_STEPS, math.ceil(RUN_SECONDS / max(step_seconds, 1e-6)))
+    wanted = max(FEWEST_STEPS, math.ceil(run_seconds / max(step_seconds, 1e-6)))
     cut, epochs = min(steps, wanted), max(1, wanted // steps)
     total = cut * epochs
     memory, fed, waits = [], [], []
     with ImageDataset(loader) as dataset:
-        for run in range(RUNS):
-            doing = f"Training {name}, {run + 1}/{RUNS}"
+        for run in range(runs):
+            doing = f"Training {name}, {run + 1}/{runs}"
             clock = StepClock(tick=partial(tell, f"{doing}, from memory"))
             _run(model, MemoryDataset(ready, steps=cut), epochs, clock)
             memory.append(clock.seconds / (total - 1))
@@ -81,7 +87,7 @@ def fit_steps(
     return FitResult(
         model=name,
         backend=keras.backend.backend(),
-        runs=RUNS,
+        runs=runs,
         steps=total,
         memory_step_ms=1e3 * statistics.median(memory),
         fed_step_ms=1e3 * statistics.median(fed),
