@@ -162,10 +162,22 @@ def test_a_result_names_settings_set_and_machine(tmp_path):
     assert result.settings["batch_size"] == 4
     assert result.settings["recipe"]["height"] == 8
     assert result.settings["cache"] is None
-    assert result.set == {"records": 4, "fingerprint": loader.manifest.fingerprint()}
+    assert (result.set["records"], result.set["bytes_per_image"]) == (4, len(JPEG))
     assert result.machine.cores >= 1
     assert result.machine.versions["numpy"] == np.__version__
     json.dumps(dataclasses.asdict(result))
+
+
+def test_a_set_is_the_same_with_labels_and_without(tmp_path):
+    names = ["a.jpg", "b.jpg"]
+    folder = folder_of(tmp_path, dict.fromkeys(names, JPEG))
+
+    def set_of(manifest):
+        return bench(Loader(manifest, Recipe(height=8, width=8), Sampler()), epochs=1).set
+
+    plain = set_of(Manifest.from_rows(names, images=folder))
+    assert set_of(Manifest.from_rows(names, [0, 1], images=folder)) == plain
+    assert set_of(Manifest.from_rows(names[::-1], images=folder)) != plain
 
 
 @pytest.mark.parametrize("count", [1, 2, 6])

@@ -28,6 +28,7 @@ from infeed.bench.result import (
 from infeed.cache import Counts
 from infeed.errors import BadImageError
 from infeed.loader import Loader
+from infeed.manifest.fingerprint import fingerprint
 from infeed.sample import Scratch, decode_into
 from infeed.stream import usable_cores
 
@@ -88,7 +89,7 @@ def bench(
         if result.source == "cache" and len(copies) < LIMIT_RUNS:
             tell("Measuring copies alone")
             copies.append(_copies(loader))
-    return _result(loader, tuple(results), limits, copies, failure)
+    return _result(loader, tuple(results), limits, copies, failure, paths)
 
 
 def _result(
@@ -97,6 +98,7 @@ def _result(
     limits: list[float],
     copies: list[float],
     cold_failure: str | None,
+    paths: list[str],
 ) -> BenchResult:
     limit = statistics.median(limits)
     copied = statistics.median(copies) if copies else None
@@ -117,9 +119,20 @@ def _result(
         limit_processes=min(loader.threads, usable_cores()),
         bad_images=loader.quarantine.count(),
         settings=_settings(loader),
-        set={"records": len(loader.manifest), "fingerprint": loader.manifest.fingerprint()},
+        set=_set(loader, paths),
         machine=Machine(),
     )
+
+
+def _set(loader: Loader, paths: list[str]) -> dict[str, Any]:
+    manifest = loader.manifest
+    # The same again, whether or not labels are read with the names, and whichever time it takes.
+    sizes = [os.stat(path).st_size for path in paths[:100]]  # noqa: PTH116 - as in `_path`
+    return {
+        "records": len(manifest),
+        "fingerprint": fingerprint(manifest.arena, manifest.offsets, None, None, ()),
+        "bytes_per_image": round(statistics.mean(sizes)),
+    }
 
 
 def _settings(loader: Loader) -> dict[str, Any]:

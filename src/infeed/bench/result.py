@@ -120,7 +120,8 @@ class BenchResult:
         limit_processes: that many.
         bad_images: different images that could not be had.
         settings: what the loader does, as JSON values.
-        set: what it reads: `records` and `fingerprint`.
+        set: what it reads: `records`, `fingerprint` of their names, and `bytes_per_image` of up to
+            100 files.
         machine: what it runs on.
         fit: training steps, where somebody has measured them too: see `fit_steps`.
     """
