@@ -29,6 +29,7 @@ import contextlib
 import itertools
 import math
 import os
+import resource
 import statistics
 import tempfile
 import time
@@ -51,6 +52,7 @@ from infeed.sample.header import read_header
 from infeed.stream import aligned_empty, usable_cores
 
 WAITING_SECONDS: Final = 1e-3
+EPOCH_SECONDS: Final = 4.0
 STUB_IMAGES: Final = 20_000
 # No pixel is made, so its memory is kept out of what is measured.
 STUB_RECIPE: Final = Recipe(height=8, width=8)
@@ -84,6 +86,10 @@ def of_photos(arguments: argparse.Namespace, path: Path, images: Path) -> None:
     recipe = Recipe(height=arguments.size, width=arguments.size)
     sampler = Sampler(batch_size=arguments.batch)
     cores = usable_cores()
+    files = len(manifest)
+    once = spent_by(Bare(manifest, recipe, sampler).epoch, 0).cpu
+    # What an epoch costs at its beginning, such as fresh memory, would be much of a short one.
+    manifest = manifest.subset(np.tile(np.arange(files), max(1, round(EPOCH_SECONDS / once))))
     bare = Bare(manifest, recipe, sampler)
     ways: dict[str, Callable[[int], Spent]] = {"bare": partial(spent_by, bare.epoch)}
     for threads in sorted({1, cores}):
@@ -92,10 +98,10 @@ def of_photos(arguments: argparse.Namespace, path: Path, images: Path) -> None:
         ways[f"{threads} threads"] = partial(spent_by, partial(read_epoch, loader))
     rows = alternate(ways, arguments.rounds)
     n = len(manifest)
-    mean = sum((images / manifest.uri(position)).stat().st_size for position in range(n)) / n
+    mean = statistics.mean(Path(path).stat().st_size for path in bare.paths)
     print(
-        f"{path.stem}: {n} files of {mean / 1000:.0f} KB, {arguments.size}x{arguments.size}, batch "
-        f"{arguments.batch}, {arguments.rounds} rounds; microseconds of the processor an image"
+        f"{path.stem}: {files} files of {mean / 1000:.0f} KB, epochs of {n} images, "
+        f"{arguments.size}x{arguments.size}, batch {arguments.batch}, {arguments.rounds} rounds; microseconds of the processor an image"
     )
     for name, values in rows.items():
         own = [1e6 * (a.cpu - b.cpu) / n for a, b in zip(values, rows["bare"], strict=True)]
@@ -103,8 +109,10 @@ def of_photos(arguments: argparse.Namespace, path: Path, images: Path) -> None:
         whole = 1e6 * statistics.median(each.cpu for each in values) / n
         system = 1e6 * statistics.median(each.system for each in values) / n
         speed = n / statistics.median(each.wall for each in values)
+        faults = statistics.median(each.faults for each in values) / n
         text = (
-            f"  {name:>10}: {whole:9.1f}, {system:7.1f} of it in the system; {speed:7,.0f} images/s"
+            f"  {name:>10}: {whole:9.1f}, {system:6.1f} of it in the system, {faults:.1f} page "
+            f"faults; {speed:6,.0f} images/s"
         )
         if name != "bare":
             text += (
@@ -252,19 +260,19 @@ def read_epoch(loader: Loader, epoch: int) -> None:
 
 
 class Spent:
-    """Seconds: of the processor, of it in the system, and of the clock."""
+    """Seconds of the processor, of it in the system, and of the clock; pages that were faulted."""
 
-    def __init__(self, cpu: float, system: float, wall: float) -> None:
-        self.cpu, self.system, self.wall = cpu, system, wall
+    def __init__(self, cpu: float, system: float, wall: float, faults: int) -> None:
+        self.cpu, self.system, self.wall, self.faults = cpu, system, wall, faults
 
 
 def spent_by(work: Callable[[int], None], epoch: int) -> Spent:
-    before, start = os.times(), time.perf_counter()
-    cpu = time.process_time()
+    before, start = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     work(epoch)
-    cpu = time.process_time() - cpu
-    after = os.times()
-    return Spent(cpu, after.system - before.system, time.perf_counter() - start)
+    after, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter() - start
+    system = after.ru_stime - before.ru_stime
+    user = after.ru_utime - before.ru_utime
+    return Spent(user + system, system, wall, after.ru_minflt - before.ru_minflt)
 
 
 def alternate(ways: dict[str, Callable[[int], Spent]], rounds: int) -> dict[str, list[Spent]]:
