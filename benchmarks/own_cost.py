@@ -101,7 +101,8 @@ def of_photos(arguments: argparse.Namespace, path: Path, images: Path) -> None:
     mean = statistics.mean(Path(path).stat().st_size for path in bare.paths)
     print(
         f"{path.stem}: {files} files of {mean / 1000:.0f} KB, epochs of {n} images, "
-        f"{arguments.size}x{arguments.size}, batch {arguments.batch}, {arguments.rounds} rounds; microseconds of the processor an image"
+        f"{arguments.size}x{arguments.size}, batch {arguments.batch}, "
+        f"{arguments.rounds} rounds; microseconds of the processor an image"
     )
     for name, values in rows.items():
         own = [1e6 * (a.cpu - b.cpu) / n for a, b in zip(values, rows["bare"], strict=True)]
