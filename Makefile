@@ -50,6 +50,7 @@ bench: $(VENV)/check  ## The benchmarks that need nothing but drawn pictures
 	$(BIN)/python benchmarks/waiting.py
 	$(BIN)/python benchmarks/cached_epochs.py
 	$(BIN)/python benchmarks/cache_filling.py
+	$(BIN)/python benchmarks/own_cost.py
 
 # TARGET names a file of fuzz/. `make fuzz TARGET=headers SECONDS=60`
 TARGET ?= headers
