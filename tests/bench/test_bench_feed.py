@@ -53,6 +53,8 @@ def test_every_epoch_delivers_every_image_and_is_measured(tmp_path):
     speeds = [epoch.images_per_second for epoch in result.epochs]
     assert result.ratio == pytest.approx(np.median(speeds) / result.limit_images_per_second)
     assert (result.threads, result.bad_images) == (2, 0)
+    assert len(result.limit_runs) == 2
+    assert result.limit_images_per_second == np.median(result.limit_runs)
 
 
 def test_an_epoch_says_where_its_images_came_from_and_decoded_ones_make_the_ratio(tmp_path):

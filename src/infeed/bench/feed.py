@@ -36,7 +36,7 @@ from infeed.stream import usable_cores
 # many as one thread decodes in that time.
 LIMIT_IMAGES = 1000
 LIMIT_SECONDS = 5.0
-LIMIT_RUNS = 3
+LIMIT_RUNS = 10
 
 # Pages that a core has only just taken up are not given up at once.
 GIVING_UP = 3
@@ -107,6 +107,7 @@ def _result(
     return BenchResult(
         epochs=epochs,
         limit_images_per_second=limit,
+        limit_runs=tuple(limits),
         ratio=None if decoded is None else decoded / limit,
         decoded_images_per_second=decoded,
         cached_images_per_second=cached,

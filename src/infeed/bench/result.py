@@ -104,7 +104,9 @@ class BenchResult:
 
     Attributes:
         epochs: each epoch.
-        limit_images_per_second: what bare processes reach: see `decoder_limit`.
+        limit_images_per_second: what bare processes reach: see `decoder_limit`; the median of the
+            `limit_runs`, which were in turn with the decoded epochs. Where these differ much,
+            other programs used the machine.
         ratio: `decoded_images_per_second` over the limit; None where there is none.
         decoded_images_per_second: from image files that were not given up; None where no epoch
             was.
@@ -128,6 +130,7 @@ class BenchResult:
 
     epochs: tuple[EpochResult, ...]
     limit_images_per_second: float
+    limit_runs: tuple[float, ...]
     ratio: float | None
     decoded_images_per_second: float | None
     cached_images_per_second: float | None

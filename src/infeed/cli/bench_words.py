@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 # What of a row is shown in the table of thread time; less is nothing.
 _LEAST_SHARE = 0.0005
 
+# Runs of the same work on a machine of one's own are closer together.
+_QUIET = 1.15
+
 
 def in_words(result: BenchResult) -> str:
     """A measurement for people."""
@@ -116,6 +119,12 @@ def _limits(result: BenchResult) -> list[str]:
             else f"Ratio: {result.ratio:.2f}"
         )
     ]
+    slowest, fastest = min(result.limit_runs), max(result.limit_runs)
+    if fastest > _QUIET * slowest:
+        lines.append(
+            f"The machine was not quiet: the decoder alone reached {slowest:,.0f} to "
+            f"{fastest:,.0f} images/s. Let other programs end, or measure more --epochs."
+        )
     if result.cached_images_per_second is not None:
         times = result.cached_images_per_second / result.limit_images_per_second
         lines.append(
