@@ -65,9 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         leaves = draw_set(Path(scratch) / "leaves", train=1000, validation=200, size=448)
         table = Manifest.from_json(leaves.train_manifest, images=leaves.train_images)
-        validation = Manifest.from_json(
-            leaves.validation_manifest, images=leaves.validation_images
-        )
+        validation = Manifest.from_json(leaves.validation_manifest, images=leaves.validation_images)
         large = table.subset(np.resize(np.arange(len(table)), arguments.rows))
         model = one_pixel(table.num_classes)
         train(model, watched(table), 1, None)

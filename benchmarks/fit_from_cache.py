@@ -13,6 +13,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,11 @@ def compare(
     model: Any, dataset: ImageDataset, images: np.ndarray, labels: np.ndarray, rounds: int
 ) -> None:
     """Prints both epoch times and their ratio."""
-    cache, arrays = [], []
+    cache: list[float] = []
+    arrays: list[float] = []
     counts = dataset.loader.cache_counts
     for number in range(rounds + 1):
-        ways = [
+        ways: list[tuple[list[float], Callable[[], Any]]] = [
             (cache, lambda: model.fit(dataset, epochs=1, verbose=0)),
             (arrays, lambda: model.fit(images, labels, batch_size=BATCH, epochs=1, verbose=0)),
         ]

@@ -16,10 +16,7 @@ And the time with the interpreter's lock held, which is the ceiling on a host wi
 epoch whose codec calls return ready arrays at once and whose files lie in a dict. What the
 processor then does for an image is Python and the calls that it makes, all of it under the lock
 but for taking it (`stub`, one thread); with real files, of 1 KB, its part in the system is outside
-of the lock (`stub, files`). Beside it, the threads of a host with many cores, each in a codec that
-waits 1 ms without the lock (`waiting`): images/s against threads / 1 ms, as long as that wait
-really takes, from 1 to 64 threads, with the depth that a loader has by default, and with one that
-gives each thread a task and a half.
+of the lock (`stub, files`). What that makes possible with 64 threads shows `engine_ceiling.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +24,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import math
 import os
 import resource
 import statistics
@@ -44,14 +40,11 @@ import numpy as np
 import simplejpeg
 
 from infeed import Loader, Manifest, MemoryStorage, Recipe, Sampler
-from infeed.batch_work import ROWS_PER_TASK
 from infeed.demo import draw_set
-from infeed.loader import DEPTH
 from infeed.sample.fit import reduction
 from infeed.sample.header import read_header
 from infeed.stream import aligned_empty, usable_cores
 
-WAITING_SECONDS: Final = 1e-3
 EPOCH_SECONDS: Final = 4.0
 STUB_IMAGES: Final = 20_000
 # No pixel is made, so its memory is kept out of what is measured.
@@ -64,7 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--only", choices=["photos", "stub", "waiting"])
+    parser.add_argument("--only", choices=["photos", "stub"])
     arguments = parser.parse_args()
     cv2.setNumThreads(0)
     if arguments.only in (None, "photos"):
@@ -77,8 +70,6 @@ def main() -> None:
                 of_photos(arguments, manifest, images)
     if arguments.only in (None, "stub"):
         of_a_stub(arguments)
-    if arguments.only in (None, "waiting"):
-        of_waiting_codecs(arguments)
 
 
 def of_photos(arguments: argparse.Namespace, path: Path, images: Path) -> None:
@@ -136,7 +127,7 @@ def of_a_stub(arguments: argparse.Namespace) -> None:
 
 
 def report_stub(loader: Loader, name: str) -> None:
-    with codecs_that(lambda: None):
+    with codecs_that_do_nothing():
         read_epoch(loader, 0)
         spent = [spent_by(partial(read_epoch, loader), n) for n in range(5)]
     own = [1e6 * each.cpu / STUB_IMAGES for each in spent]
@@ -147,46 +138,12 @@ def report_stub(loader: Loader, name: str) -> None:
     )
 
 
-def of_waiting_codecs(arguments: argparse.Namespace) -> None:
-    """Many threads, each in a codec that waits without the interpreter's lock."""
-    print(f"waiting: a codec that waits {1e3 * WAITING_SECONDS:g} ms without the lock")
-    real = wait_really_takes()
-    for threads in (1, 8, 16, 32, 64):
-        count = min(STUB_IMAGES, 1000 * threads)
-        roomy = max(DEPTH, math.ceil(1.5 * threads * ROWS_PER_TASK / arguments.batch))
-        for depth in sorted({DEPTH, roomy}):
-            loader = stub_loader(arguments, count, threads=threads, depth=depth)
-            with codecs_that(lambda: time.sleep(WAITING_SECONDS)):
-                read_epoch(loader, 0)
-                spent = [spent_by(partial(read_epoch, loader), number) for number in range(3)]
-            wall, cpu = (
-                statistics.median(values)
-                for values in zip(*((each.wall, each.cpu) for each in spent), strict=True)
-            )
-            print(
-                f"  {threads:2} threads, depth {depth:2}: {count / wall:8,.0f} images/s, "
-                f"{count / wall * real / threads:.2f} of ideal ({threads / real:,.0f}); "
-                f"{1e6 * cpu / count:.1f} us of the processor an image",
-                flush=True,
-            )
-
-
-def wait_really_takes() -> float:
-    """Seconds that such a wait takes, alone: timers are not exact."""
-    start = time.perf_counter()
-    for _ in range(500):
-        time.sleep(WAITING_SECONDS)
-    return (time.perf_counter() - start) / 500
-
-
 def stub_picture() -> bytes:
     picture = np.full((256, 256, 3), 127, np.uint8)
     return cv2.imencode(".jpg", picture)[1].tobytes()
 
 
-def stub_loader(
-    arguments: argparse.Namespace, count: int, *, threads: int, depth: int = DEPTH
-) -> Loader:
+def stub_loader(arguments: argparse.Namespace, count: int, *, threads: int) -> Loader:
     """Of files that are one photo under many names, in memory."""
     names = [f"folder/{number:07}.jpg" for number in range(count)]
     return Loader(
@@ -195,16 +152,14 @@ def stub_loader(
         Sampler(batch_size=arguments.batch),
         storage=MemoryStorage(dict.fromkeys(names, stub_picture())),
         threads=threads,
-        depth=depth,
     )
 
 
-def codecs_that(wait: Callable[[], object]) -> contextlib.ExitStack:
-    """Within the block, decoding waits so and returns a ready array, and resizing does nothing."""
+def codecs_that_do_nothing() -> contextlib.ExitStack:
+    """Within the block, decoding returns a ready array, and resizing does nothing."""
     ready = np.zeros((32, 32, 3), np.uint8)
 
     def decode_jpeg(*_: object, **__: object) -> np.ndarray:
-        wait()
         return ready
 
     def resize(image: np.ndarray, size: object, *, dst: np.ndarray, interpolation: int) -> Any:

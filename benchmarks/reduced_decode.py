@@ -90,7 +90,8 @@ def ssim(image: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> float:
 
     def mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         # Only windows that lie in the picture count.
-        return cv2.GaussianBlur(values, (11, 11), 1.5)[5:-5, 5:-5]
+        smooth: npt.NDArray[np.float64] = cv2.GaussianBlur(values, (11, 11), 1.5)
+        return smooth[5:-5, 5:-5]
 
     mean_x, mean_y = mean(x), mean(y)
     variance_x, variance_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2

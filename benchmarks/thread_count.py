@@ -3,9 +3,9 @@
     KERAS_BACKEND=jax python benchmarks/thread_count.py [MANIFEST IMAGES] [--rounds 7]
 
 Epochs of `fit` in turns, each fed by the same loader but for its threads: one; as many as cores,
-all at work whenever there is a place in the window; and as many as the window wants. With the small
-CNN of `infeed train`, which computes on the same cores, at a size where the model is the limit and at
-one where neither is; and with 64 threads and a model that takes no time on cached images.
+all at work whenever there is a place in the window; and as many as the window wants; the same with
+64 threads. The model is the small CNN of `infeed train`, which computes on the same cores: from a
+size where reading is the limit to one where the model is.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def epoch(
     """Images a second of an epoch of `fit`."""
     sampler = Sampler(batch_size=BATCH, remainder="drop")
     loader = Loader(table, Recipe(height=size, width=size), sampler, threads=threads, max_bad=1.0)
-    with mock.patch.object(infeed.stream.crew, "threads_wanted", rule), ImageDataset(loader) as data:
+    with (
+        mock.patch.object(infeed.stream.crew, "threads_wanted", rule),
+        ImageDataset(loader) as data,
+    ):
         start = time.perf_counter()
         model.fit(data, epochs=1, verbose=0)
         return len(data) * BATCH / (time.perf_counter() - start)
