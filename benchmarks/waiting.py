@@ -23,10 +23,9 @@ import jax
 import keras
 import numpy as np
 
-from infeed import ImageDataset, Loader, Manifest, Recipe, Sampler
+from infeed import ImageDataset, InputMonitor, Loader, Manifest, Recipe, Sampler
 from infeed.demo import draw_set
 from infeed.trainers.keras.models import make_model
-from infeed.trainers.keras.progress import ProgressCallback
 
 SIZE, BATCH = 224, 64
 
@@ -68,11 +67,12 @@ def waiting(table: Manifest) -> None:
 
 def fit_and_tell(model: Any, loader: Loader, name: str) -> None:
     with ImageDataset(loader) as dataset:
-        progress = ProgressCallback(dataset, lambda progress: None)
-        model.fit(dataset, epochs=3, verbose=0, callbacks=[progress])
+        monitor = InputMonitor(dataset, verbose=0)
+        model.fit(dataset, epochs=3, verbose=0, callbacks=[monitor])
     print(
-        f"waiting for data in fit, {name}: {progress.total.wait_fraction:.2%} of "
-        f"{progress.total.seconds:.1f} s, {progress.total.images_per_second:,.0f} images/s"
+        f"waiting for data in fit, {name}: {monitor.total.wait_fraction:.2%} of "
+        f"{monitor.total.seconds:.1f} s, {monitor.total.images_per_second:,.0f} images/s. "
+        f"{monitor.verdict}"
     )
 
 

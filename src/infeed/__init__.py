@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from infeed.stream import BadImage, Batch
     from infeed.trainers.keras import BackupAndRestore as BackupAndRestore
     from infeed.trainers.keras import ImageDataset as ImageDataset
+    from infeed.trainers.keras import InputMonitor as InputMonitor
     from infeed.trainers.keras import image_dataset_from_directory as image_dataset_from_directory
     from infeed.trainers.keras import image_dataset_from_manifest as image_dataset_from_manifest
 
@@ -54,6 +55,7 @@ _HOMES = {
     "DecodeError": "infeed.errors",
     "ImageDataset": "infeed.trainers.keras",
     "InfeedError": "infeed.errors",
+    "InputMonitor": "infeed.trainers.keras",
     "Loader": "infeed.loader",
     "LoaderClosedError": "infeed.errors",
     "LocalStorage": "infeed.read",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Final
 
 import numpy as np
@@ -59,8 +59,12 @@ class _Task:
     def __init__(self, tool: Tool) -> None:
         self.scratch = scratch = tool.scratch
         scratch.header_seconds = scratch.decode_seconds = scratch.fit_seconds = 0.0
+        scratch.source_pixels = scratch.least_pixels = 0
+        self.cpu_begin = thread_time()
         self.watch = tool.watch
         self.spent = [0.0] * len(STAGES)
+        self.decoded = 0
+        self.source_bytes = 0
         self.sources: list[Source] = []
         self.payloads: list[npt.NDArray[np.uint8]] = []
         self.checksums: list[int] = []
@@ -122,7 +126,15 @@ class BatchWork:
         task.spent[_HEADER] = scratch.header_seconds
         task.spent[_DECODE] = scratch.decode_seconds
         task.spent[_FIT] = scratch.fit_seconds
-        self._stages.meter.add(len(out), task.spent)
+        self._stages.meter.add(
+            len(out),
+            task.spent,
+            cpu_seconds=thread_time() - task.cpu_begin,
+            decoded=task.decoded,
+            source_bytes=task.source_bytes,
+            source_pixels=scratch.source_pixels,
+            least_pixels=scratch.least_pixels,
+        )
 
     def give_up(self, what: Hashable, /) -> None:
         """A record is not read again for this batch, whether or not its read comes back."""
@@ -233,6 +245,8 @@ class BatchWork:
             data = self._read(position, uri, task.watch)
         task.spent[_READ] += perf_counter() - start
         note = decode_into(data, stages.recipe, image, task.scratch)
+        task.decoded += 1
+        task.source_bytes += len(data)
         payload = image.reshape(-1)
         if stages.reencoding == "jpeg":
             # Also where it cannot be kept: what a run sees must not depend on that.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from dataclasses import fields
@@ -57,7 +58,9 @@ def test_the_same_weights_come_with_and_without_a_raw_cache(train, infeed):
     logs = []
     for number, cache in enumerate(((), ("--cache", "c"), ("--cache", "c"))):
         assert told(train("--epochs", "2", "--json", out=str(number), cache=cache))
-        logs.append((infeed.folder / str(number) / "log.csv").read_text("utf-8"))
+        with (infeed.folder / str(number) / "log.csv").open(encoding="utf-8") as file:
+            # What was measured is not what was trained.
+            logs.append([(row["loss"], row["accuracy"]) for row in csv.DictReader(file)])
     assert logs[0] == logs[1] == logs[2]
 
 

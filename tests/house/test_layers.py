@@ -33,6 +33,7 @@ LAYERS = (
     "batch_stream",
     "loader",
     "cache_fill",
+    "verdict",
     "report",
     "trainers",
     "demo",

@@ -16,6 +16,7 @@ import infeed
 FOR_KERAS = {
     "BackupAndRestore",
     "ImageDataset",
+    "InputMonitor",
     "image_dataset_from_directory",
     "image_dataset_from_manifest",
 }

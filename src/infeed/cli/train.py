@@ -255,8 +255,8 @@ def _is_finished(output: Output, out: Path, epochs: int) -> bool:
         raise FileNotFoundError(
             f"{done} Its backup is gone, so that it cannot be trained on. Pass another --out."
         )
-    # Runs from before there were caches do not name it.
-    run = {"cache": None, **run}
+    # Runs from before there were caches, or verdicts, do not name them.
+    run = {"cache": None, "verdict": None, **run}
     fields = {name: value for name, value in run.items() if name not in _ABOUT_A_RUN}
     output.result(
         f"{done} Pass more --epochs to train on.",
@@ -308,6 +308,8 @@ def _show(line: ProgressLine, progress: Progress) -> None:
     title = f"Epoch {progress.epoch + 1}/{progress.epochs}"
     if progress.is_epoch_end:
         line.line(f"{title}  {metrics}  {speed}, {waiting}")
+        if progress.verdict is not None:
+            line.line(str(progress.verdict))
         return
     if progress.step == 0 and progress.seconds_left is None:
         line.update(title, 0, progress.steps, "compiling the model")
@@ -329,6 +331,8 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
         f"Speed: {speed}, {waiting}.",
         f"At the end: {metrics}.",
     ]
+    if summary.verdict is not None:
+        lines.insert(2, str(summary.verdict["text"]))
     if summary.cache is not None:
         cache = summary.cache
         lines.append(

@@ -52,9 +52,12 @@ def decode_into(
             "Loader a Recipe with more max_pixels.",
             reason="too_large",
         )
-    factor = 1
-    if header.format == "jpeg" and recipe.decode == "fast":
-        factor = reduction(*_upright_sides(header), recipe)
+    least = 1
+    if header.format == "jpeg":
+        least = reduction(*_upright_sides(header), recipe)
+    scratch.source_pixels += pixels
+    scratch.least_pixels += pixels // (least * least)
+    factor = least if recipe.decode == "fast" else 1
     if pixels * MOST_BYTES_A_PIXEL > FREE_BYTES:
         peak = peak_bytes(header, data, recipe.color_mode, factor)
         if peak > FREE_BYTES:

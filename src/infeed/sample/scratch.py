@@ -33,6 +33,8 @@ class Scratch:
         budget: likewise.
         header_seconds, decode_seconds, fit_seconds: what `decode_into` has spent with it; to be
             set back by whoever counts them. Turning upright belongs to fitting.
+        source_pixels, least_pixels: of the pictures that it decoded with it: all of theirs, and
+            those that decoding at reduced size has to make; to be set back likewise.
     """
 
     __slots__ = (
@@ -43,6 +45,8 @@ class Scratch:
         "decode_seconds",
         "fit_seconds",
         "header_seconds",
+        "least_pixels",
+        "source_pixels",
     )
 
     def __init__(self, kept_bytes: int = KEPT_BYTES, budget: DecodeBudget = SHARED) -> None:
@@ -53,6 +57,7 @@ class Scratch:
         self._decoded = np.empty(0, np.uint8)
         self._turned = np.empty(0, np.uint8)
         self.header_seconds = self.decode_seconds = self.fit_seconds = 0.0
+        self.source_pixels = self.least_pixels = 0
 
     @property
     def nbytes(self) -> int:

@@ -39,6 +39,11 @@ class Reading:
         wait_seconds: wall time in which the reader waited for a batch.
         first_wait_seconds: the part of it spent on the first batch of a stream, which no
             prefetching can hide.
+        cpu_seconds: processor's time of the stages.
+        decoded: images that were decoded, not taken from a cache.
+        source_bytes: of their files.
+        source_pixels: of their pictures, whole.
+        least_pixels: those of them that decoding at reduced size has to make.
     """
 
     images: int
@@ -49,6 +54,11 @@ class Reading:
     hand_over_seconds: float
     wait_seconds: float
     first_wait_seconds: float
+    cpu_seconds: float
+    decoded: int
+    source_bytes: int
+    source_pixels: int
+    least_pixels: int
 
     def __sub__(self, earlier: Reading) -> Reading:
         return Reading(
@@ -60,6 +70,11 @@ class Reading:
             hand_over_seconds=self.hand_over_seconds - earlier.hand_over_seconds,
             wait_seconds=self.wait_seconds - earlier.wait_seconds,
             first_wait_seconds=self.first_wait_seconds - earlier.first_wait_seconds,
+            cpu_seconds=self.cpu_seconds - earlier.cpu_seconds,
+            decoded=self.decoded - earlier.decoded,
+            source_bytes=self.source_bytes - earlier.source_bytes,
+            source_pixels=self.source_pixels - earlier.source_pixels,
+            least_pixels=self.least_pixels - earlier.least_pixels,
         )
 
 
@@ -76,11 +91,34 @@ class Meter:
         self._hand_over = 0.0
         self._wait = 0.0
         self._first_wait = 0.0
+        self._cpu = 0.0
+        self._decoded = 0
+        self._source_bytes = 0
+        self._source_pixels = 0
+        self._least_pixels = 0
 
-    def add(self, images: int, seconds: Iterable[float]) -> None:
-        """Counts `images` samples and the seconds of each stage, in the order of `STAGES`."""
+    def add(
+        self,
+        images: int,
+        seconds: Iterable[float],
+        *,
+        cpu_seconds: float = 0.0,
+        decoded: int = 0,
+        source_bytes: int = 0,
+        source_pixels: int = 0,
+        least_pixels: int = 0,
+    ) -> None:
+        """Counts `images` samples and the seconds of each stage, in the order of `STAGES`.
+
+        The rest is what `Reading` calls so.
+        """
         with self._lock:
             self._images += images
+            self._cpu += cpu_seconds
+            self._decoded += decoded
+            self._source_bytes += source_bytes
+            self._source_pixels += source_pixels
+            self._least_pixels += least_pixels
             for stage, spent in enumerate(seconds):
                 self._seconds[stage] += spent
 
@@ -111,4 +149,9 @@ class Meter:
                 hand_over_seconds=self._hand_over,
                 wait_seconds=self._wait,
                 first_wait_seconds=self._first_wait,
+                cpu_seconds=self._cpu,
+                decoded=self._decoded,
+                source_bytes=self._source_bytes,
+                source_pixels=self._source_pixels,
+                least_pixels=self._least_pixels,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from infeed.manifest import balanced_class_weight
 from infeed.manifest.labels import encode
 from infeed.order import Cursor
 from infeed.stream import Batch
+from infeed.trainers.deliveries import Deliveries
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.passes import Passes
 
@@ -53,6 +55,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         num_classes: how many.
         images_served: images of weight above 0 delivered to Keras so far.
         batches_served: batches delivered to Keras so far.
+        deliveries: when the latest of them were asked for and delivered.
         error: what the last batch that could not be made has raised; None if there was none.
 
     Raises:
@@ -77,6 +80,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         self.num_classes: int = loader.manifest.num_classes
         self.images_served = 0
         self.batches_served = 0
+        self.deliveries = Deliveries()
         self.error: Exception | None = None
 
     @property
@@ -172,6 +176,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         return self._passes.length
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
+        asked = time.perf_counter()
         try:
             batch = self._passes.take()
         except Exception as error:
@@ -179,7 +184,7 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
             raise
         if batch is None:
             return self._passes.batch(index).as_tuple(weights=self.weights)
-        return self._form(self._served(batch))
+        return self._form(self._served(batch, asked))
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
         """One epoch, for a training loop of one's own; the next loop is the next epoch."""
@@ -264,13 +269,16 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
 
     def _one_pass(self, look: int) -> Iterator[tuple[np.ndarray, ...]]:
         try:
+            asked = time.perf_counter()
             for batch in self._passes.one_pass(look=look):
-                yield self._served(batch)
+                yield self._served(batch, asked)
+                asked = time.perf_counter()
         except Exception as error:
             self.error = error
             raise
 
-    def _served(self, batch: Batch) -> tuple[np.ndarray, ...]:
+    def _served(self, batch: Batch, asked: float) -> tuple[np.ndarray, ...]:
+        self.deliveries.add(asked, time.perf_counter())
         self.batches_served += 1
         self.images_served += int(np.count_nonzero(batch.weights))
         return batch.as_tuple(weights=self.weights)

@@ -58,6 +58,20 @@ class FitCall:
     def callbacks(self) -> list[Any]:
         return list(self._list.callbacks)
 
+    def put_first(self, callback: Any) -> None:
+        """Has a callback called before all others, also where `CallbackList` is calling them now.
+
+        All callbacks get the same dict of logs, one after the other: what the first one adds,
+        the others see.
+        """
+        # In place: a loop over the list that has come to this callback misses none, and calls
+        # none twice, since only those before it move.
+        for index, each in enumerate(self._list.callbacks):
+            if each is callback:
+                del self._list.callbacks[index]
+                self._list.callbacks.insert(0, callback)
+                return
+
     def begin_epoch_at(self, batch: int, *, rest: int) -> bool:
         """Lets the coming epoch begin with step number `batch`, and end where it would have.
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.framework import keras
+from infeed.trainers.keras.monitor import BATCH_LOG, EPOCH_LOGS, InputMonitor
+from infeed.verdict import Verdict
 
 # Keras dispatches steps without waiting for them. On the CPU, JAX lets 32 of them queue, each
 # with its batch: 300 MB at 64x224x224x3, for nothing. Two keep any device busy.
@@ -32,11 +34,13 @@ class Progress:
         images_per_second: over this epoch so far, validation not counted.
         seconds_left: an estimate for all that remains, validations included; None while
             there is nothing to estimate from.
-        wait_fraction: the share of this epoch's training time in which the training loop
-            waited for a batch.
+        wait_fraction: the share of this epoch's training time in which training stood still
+            for want of a batch.
         metrics: the latest that Keras told: of the steps so far, or at the end of an epoch of
-            the whole of it, `val_...` included.
+            the whole of it, `val_...` included; without those of `InputMonitor`.
         is_epoch_end: whether this is the last word on an epoch.
+        verdict: at the end of an epoch, if there is something new to say of what holds training
+            back.
     """
 
     epoch: int
@@ -48,39 +52,22 @@ class Progress:
     wait_fraction: float
     metrics: dict[str, float]
     is_epoch_end: bool
-
-
-@dataclass(slots=True)
-class Tally:
-    """Training time, and what happened in it."""
-
-    seconds: float = 0.0
-    images: int = 0
-    wait_seconds: float = 0.0
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def wait_fraction(self) -> float:
-        return self.wait_seconds / self.seconds if self.seconds > 0 else 0.0
+    verdict: Verdict | None = None
 
 
 class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """Counts steps, images and waiting, and tells `report` a few times a second.
+    """Counts steps and images, and tells `report` a few times a second.
 
     Also holds the training loop back so that it is never more than `STEPS_AHEAD` steps ahead
     of the device.
 
     Args:
         dataset: the training data.
+        monitor: measures speed and waiting in the same `fit`; before this one in the list.
         report: called from the training thread.
         every_seconds: how often, between epochs.
 
     Attributes:
-        total: all training from the end of the very first step on, which compiles the
-            model; validation is not counted.
         steps: all steps that were done.
         images: all images that were trained.
     """
@@ -92,16 +79,17 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def __init__(
         self,
         dataset: ImageDataset,
+        monitor: InputMonitor,
         report: Callable[[Progress], None],
         *,
         every_seconds: float = 0.2,
     ) -> None:
         super().__init__()
-        self.total = Tally()
         self.steps = 0
         self.images = 0
         self._ahead = threading.Semaphore(STEPS_AHEAD)
         self._dataset = dataset
+        self._monitor = monitor
         self._report = report
         self._every = every_seconds
         self._metrics: dict[str, float] = {}
@@ -110,8 +98,6 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._steps = 1
         self._first_step: int | None = None  # of this epoch: after an interruption not 0
         self._told = 0.0
-        self._mark: tuple[float, int, float] | None = None  # where this epoch's tally began
-        self._tally = Tally()
         self._epoch_seconds: list[float] = []  # of whole epochs, with their validation
         self._begin = 0.0
         self._served = (0, 0)  # images and batches, when this part of the training began
@@ -122,79 +108,47 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._steps = int(self.params["steps"])
         self._metrics = {}
         self._begin = time.perf_counter()
-        self._tally = Tally()
-        # The first step of a run compiles the model: the tally begins behind it.
-        self._mark = self._now() if self.steps else None
         self._served = (self._dataset.images_served, self._dataset.batches_served)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         if self._first_step is None:
             self._first_step = batch
-        elif self._mark is None:
-            self._mark = self._now()
         self._step = batch
-        self._measure()
         if time.perf_counter() - self._told > self._every:
             self._tell(is_epoch_end=False)
         self._ahead.acquire(timeout=STEP_SECONDS)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._ahead.release()
-        self._metrics = dict(logs or {})
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        self._end_training_part()
+        self._metrics = _metrics(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._end_training_part()
-        self._epoch_seconds.append(time.perf_counter() - self._begin)
-        self._metrics = dict(logs or {})
-        self._step = self._steps
-        self._tell(is_epoch_end=True)
-
-    def _now(self) -> tuple[float, int, float]:
-        return (
-            time.perf_counter(),
-            self._dataset.images_served,
-            self._dataset.loader.meter.read().wait_seconds,
-        )
-
-    def _measure(self) -> None:
-        if self._mark is not None:
-            seconds, images, wait = self._now()
-            begin_seconds, begin_images, begin_wait = self._mark
-            self._tally = Tally(seconds - begin_seconds, images - begin_images, wait - begin_wait)
-
-    def _end_training_part(self) -> None:
-        """Stops the clock of this epoch's training: before validation, or at the end."""
         dataset = self._dataset
         images, batches = self._served
         self.images += dataset.images_served - images
         self.steps += dataset.batches_served - batches
-        self._served = (dataset.images_served, dataset.batches_served)
-        if self._mark is None:
-            return
-        self._measure()
-        self._mark = None
-        self.total.seconds += self._tally.seconds
-        self.total.images += self._tally.images
-        self.total.wait_seconds += self._tally.wait_seconds
+        self._epoch_seconds.append(time.perf_counter() - self._begin)
+        self._metrics = _metrics(logs)
+        self._step = self._steps
+        self._tell(is_epoch_end=True)
 
     def _tell(self, *, is_epoch_end: bool) -> None:
         self._told = time.perf_counter()
         steps = self._steps
         epochs = self.params.get("epochs", 1)
+        tally = self._monitor.tally
         self._report(
             Progress(
                 epoch=self._epoch,
                 epochs=epochs,
                 step=self._step,
                 steps=steps,
-                images_per_second=self._tally.images_per_second,
+                images_per_second=tally.images_per_second,
                 seconds_left=self._seconds_left(epochs, steps, is_epoch_end=is_epoch_end),
-                wait_fraction=self._tally.wait_fraction,
+                wait_fraction=tally.wait_fraction,
                 metrics=self._metrics,
                 is_epoch_end=is_epoch_end,
+                verdict=self._monitor.news if is_epoch_end else None,
             )
         )
 
@@ -212,3 +166,9 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         else:
             return None
         return whole * (to_come + left)
+
+
+def _metrics(logs: Any) -> dict[str, float]:
+    """What Keras told, without what the monitor added."""
+    added = {BATCH_LOG, *EPOCH_LOGS}
+    return {name: value for name, value in (logs or {}).items() if name not in added}

@@ -20,6 +20,7 @@ from infeed.trainers.keras.backup import BackupAndRestore
 from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.epoch_log import EpochLog
 from infeed.trainers.keras.framework import keras
+from infeed.trainers.keras.monitor import EPOCH_LOGS, InputMonitor
 from infeed.trainers.keras.progress import Progress, ProgressCallback
 from infeed.trainers.resources import peak_rss_mb
 from infeed.trainers.run_data import ManifestSource, RunData
@@ -85,7 +86,8 @@ class TrainingSummary:
         seconds: wall time of this call, validation and compilation included.
         images_per_second: training speed from the end of the first step on, without
             validation.
-        data_wait_fraction: the share of that time in which training waited for data.
+        data_wait_fraction: the share of that time in which training stood still for want of a
+            batch.
         bad_images: different images of both sets that could not be had.
         bad_reasons: how many for each reason.
         recovered_images: different images that were had in spite of a fault in their files.
@@ -94,6 +96,8 @@ class TrainingSummary:
         metrics: of the last epoch: `loss`, `accuracy`, `val_loss`, `val_accuracy`, or
             whatever the model was compiled with.
         cache: what the cache did; None without one.
+        verdict: what held training back in the last epoch, and what would help, as
+            `Verdict.to_json`; None where nothing could be measured.
     """
 
     epochs: int
@@ -110,6 +114,7 @@ class TrainingSummary:
     peak_rss_mb: float
     metrics: dict[str, float]
     cache: CacheSummary | None = None
+    verdict: dict[str, Any] | None = None
 
 
 def train_model(
@@ -152,7 +157,8 @@ def train_model(
         OSError: `out` cannot be written.
     """
     begin = time.perf_counter()
-    progress = ProgressCallback(train, report)
+    monitor = InputMonitor(train, verbose=0)
+    progress = ProgressCallback(train, monitor, report)
     backup = BackupAndRestore(
         out / BACKUP_FOLDER, backup_every or "epoch", delete_checkpoint=False, dataset=train
     )
@@ -174,6 +180,7 @@ def train_model(
             epochs=epochs,
             verbose=0,
             callbacks=[
+                monitor,
                 EpochLog(out / LOG_FILE),
                 _SaveEveryEpoch(out / MODEL_FILE),
                 backup,
@@ -192,15 +199,18 @@ def train_model(
         resumed_at=backup.resumed_at,
         seconds=seconds,
         # A run of one step has nothing behind the step that compiles.
-        images_per_second=progress.total.images_per_second or progress.images / seconds,
-        data_wait_fraction=progress.total.wait_fraction,
+        images_per_second=monitor.total.images_per_second or progress.images / seconds,
+        data_wait_fraction=monitor.total.wait_fraction,
         bad_images=sum(each.count() for each in quarantines),
         bad_reasons=dict(sum((Counter(each.reasons) for each in quarantines), Counter())),
         recovered_images=sum(each.count_recovered() for each in quarantines),
         bad=tuple(image for each in quarantines for image in each.bad),
         peak_rss_mb=peak_rss_mb(),
-        metrics={name: float(values[-1]) for name, values in history.items()},
+        metrics={
+            name: float(values[-1]) for name, values in history.items() if name not in EPOCH_LOGS
+        },
         cache=CacheSummary.of([each.loader for each in sets]),
+        verdict=None if monitor.verdict is None else monitor.verdict.to_json(),
     )
     write_json(
         out / RUN_FILE,
