@@ -128,12 +128,6 @@ class _Load:
         return min(self.stage("read", "from_cache"), outside)
 
     @property
-    def is_saturated(self) -> bool:
-        """Whether the cores have no time left."""
-        facts = self.facts
-        return facts.cpu_seconds >= _SATURATED * facts.cpu_capacity
-
-    @property
     def is_shared(self) -> bool:
         """Whether steps and the making of batches together take all cores, each a good part."""
         facts = self.facts
@@ -171,8 +165,7 @@ class _Load:
         computing = max(facts.busy_seconds - self.waiting, 1e-9)
         share = min(1.0, max(0.0, saved - saved_waiting) / computing)
         freed = share * facts.input_cpu_seconds * min(1.0, per_trained)
-        cores = facts.cpu_capacity / facts.seconds
-        computed = max(0.0, facts.cpu_seconds - freed) / max(cores, 1e-9)
+        computed = max(0.0, facts.cpu_seconds - freed) / facts.cores
         steps = facts.seconds - facts.stall_seconds
         if facts.stall_share < INPUT_SHARE and self.is_shared:
             # The steps were slow because the making of batches took their cores.
@@ -210,23 +203,23 @@ def _remedies(load: _Load) -> Iterator[Remedy]:
 def _more_threads(load: _Load) -> Iterator[Remedy]:
     """More of them, where cores are left, or where they wait for storage rather than compute."""
     facts = load.facts
-    if facts.threads >= MOST_THREADS or load.is_saturated:
-        return
     steps = max(facts.seconds - facts.stall_seconds, 1e-9)
     waits = load.waiting > 0.3 * facts.busy_seconds
-    wanted = facts.cores
+    wanted, capacity = facts.cores, facts.cpu_capacity
     if waits:
+        # Whoever waits asks for the processor now and then, and gets it beside other programs.
+        capacity = facts.cores * facts.seconds
         # As many as would hide the waiting, in powers of two.
         wanted = max(wanted, math.ceil(facts.threads * min(facts.seconds / steps, MOST_THREADS)))
         wanted = 2 ** math.ceil(math.log2(wanted))
     wanted = min(wanted, MOST_THREADS, facts.tasks)
-    if wanted <= facts.threads:
+    if wanted <= facts.threads or facts.cpu_seconds >= _SATURATED * capacity:
         return
     # An augmentation in Python holds the interpreter's lock: no thread makes it faster.
     computing = max(facts.busy_seconds - load.waiting, 1e-9)
     serial = load.stage("augment") * min(1.0, facts.input_cpu_seconds / computing)
-    cores = facts.cpu_capacity / max(facts.seconds, 1e-9)
-    at_least = max(serial, facts.input_cpu_seconds / max(cores, 1e-9))
+    # Of what other programs leave, this process has `cpu_seconds` already.
+    at_least = max(serial, facts.seconds * facts.cpu_seconds / max(capacity, 1e-9))
     gain = load.gain(threads=wanted / facts.threads, at_least=at_least)
     yield Remedy("threads", f"threads={wanted}", gain)
 
