@@ -17,6 +17,7 @@ KEYS = {
     "images_per_second",
     "data_wait_fraction",
     "bad_images",
+    "verdict",
     "peak_rss_mb",
     "loss",
     "accuracy",
@@ -70,6 +71,11 @@ def test_progress_goes_to_stderr_a_line_an_epoch(runs, leaves):
     for epoch in ("Epoch 1/2  ", "Epoch 2/2  "):
         (line,) = (line for line in lines if line.startswith(epoch))
         assert "val_loss" in line
+        assert "images_per_second" not in line
+    assert any(
+        line.startswith(("The model is the limit: ", "Input holds training back: "))
+        for line in lines
+    )
     assert sum(leaves.truncated in line for line in lines) == 2
 
 

@@ -65,6 +65,21 @@ def test_the_log_has_a_row_for_each_epoch_with_every_metric(run):
     last = {name: float(rows[-1][name]) for name in summary.metrics}
     assert last == pytest.approx(summary.metrics, rel=1e-6)
     assert set(summary.metrics) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    # What the monitor adds is in the log, and no metric of the model.
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    assert [(row["cache_hit_rate"], row["bad_images"]) for row in rows] == [("0.0", "1.0")] * 3
+    assert all(float(row["data_wait_ms"]) >= 0 for row in rows)
+
+
+def test_the_verdict_is_in_the_summary_and_is_told_when_it_is_new(run):
+    out, _, summary, told = run
+    assert summary.verdict["bound"] in ("input", "model")
+    assert json.loads((out / "run.json").read_text("utf-8"))["verdict"] == summary.verdict
+    ends = [each.verdict for each in told if each.is_epoch_end]
+    assert ends[0] is not None
+    last = [verdict for verdict in ends if verdict is not None][-1]
+    assert last.bound == summary.verdict["bound"]
+    assert not any(each.verdict for each in told if not each.is_epoch_end)
 
 
 def test_the_summary_counts_what_was_trained(run):
