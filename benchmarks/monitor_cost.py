@@ -3,8 +3,7 @@
     KERAS_BACKEND=jax|tensorflow|torch python benchmarks/monitor_cost.py
 
 `fit` with it against `fit` without, alternating, on steps that do next to nothing; and the time
-that
-its two methods of a step take by themselves, with a delivery to count between them.
+that its two methods of a step take by themselves, with a delivery to count between them.
 """
 
 from __future__ import annotations

@@ -308,6 +308,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("case", nargs="*")
     parser.add_argument("--rounds", type=int, default=1, help="of before and after, in turns")
+    parser.add_argument("--no-advice", action="store_true", help="only judge, apply nothing")
     arguments = parser.parse_args()
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -327,6 +328,8 @@ def main() -> None:
                 f"{before.waited:.1%}, training stood still {verdict.stall_share:.1%}"
             )
             wrong += [] if is_right else [name]
+            if arguments.no_advice:
+                continue
             for kind, predicted, changed in arranger.applied(case, verdict):
                 # The case again for each, since the machine may be another by now.
                 gains = []

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import cv2
 import keras
@@ -358,3 +361,17 @@ def test_tensorboard_shows_it(pictures, tmp_path):
     monitored(pictures.loader(22), callbacks=[board])
     events = b"".join(path.read_bytes() for path in tmp_path.rglob("*tfevents*"))
     assert all(f"epoch_{name}".encode() in events for name in NAMES)
+
+
+@pytest.mark.slow
+def test_every_case_that_the_benchmark_arranges_is_judged_right():
+    program = Path(__file__).parents[2] / "benchmarks" / "verdicts.py"
+    done = subprocess.run(
+        [sys.executable, program, "--no-advice"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=580,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count(": right\n") == 10

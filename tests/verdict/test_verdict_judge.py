@@ -157,6 +157,15 @@ def test_a_warm_cache_that_is_slow_to_convert_is_answered_by_uint8() -> None:
     assert verdict.predicted_gain == pytest.approx(20 / 11)
 
 
+def test_threads_that_wait_for_each_other_over_a_warm_cache_are_not_joined_by_more() -> None:
+    warm = cache(hits=1000, misses=0, not_stored=0, is_closed=False)
+    waiting = facts(stages={"from_cache": 19.0}, cache=warm, decoded=0, cpu_seconds=8.0)
+    waiting = replace(waiting, input_cpu_seconds=6.0)
+    assert "threads" not in gains(judge(waiting))
+    # From the disk they wait for the disk.
+    assert "threads" in gains(judge(replace(waiting, memory_bytes=10**6)))
+
+
 def test_full_decoding_where_less_would_do_is_answered_by_fast_decoding() -> None:
     large = {"source_pixels": 10**9, "least_pixels": 10**9 // 16, "disk_bytes": 0}
     verdict = judge(facts(stages={"decode": 20.0}, is_exact=True, **large))

@@ -125,7 +125,11 @@ class _Load:
         """Thread seconds in which a thread waited for storage, not for the processor."""
         facts = self.facts
         outside = max(0.0, facts.busy_seconds - facts.input_cpu_seconds)
-        return min(self.stage("read", "from_cache"), outside)
+        # What memory holds of a cache is not waited for: its threads wait for each other.
+        kept = facts.set_images * facts.image_bytes
+        is_on_disk = facts.memory_bytes is not None and kept > facts.memory_bytes
+        names = ("read", "from_cache") if is_on_disk else ("read",)
+        return min(self.stage(*names), outside)
 
     @property
     def is_shared(self) -> bool:
