@@ -197,6 +197,13 @@ def test_threads_that_were_idle_are_not_the_limit() -> None:
     assert verdict.predicted_gain <= 2.0
 
 
+def test_what_costs_nothing_brings_nothing_though_threads_were_idle() -> None:
+    idle = facts(stages={"decode": 10.0}, busy_seconds=10.0, idle_seconds=10.0, cpu_seconds=10)
+    found = gains(judge(replace(idle, stall_seconds=9.0)))
+    assert "cheaper_augment" not in found
+    assert "faster_storage" not in found
+
+
 def test_facts_of_nothing_are_judged_without_a_word_too_much() -> None:
     nothing = facts(stages={}, busy_seconds=0.0, seconds=0.0, stall_seconds=0.0, steps=0, images=0)
     assert judge(replace(nothing, made=0, cpu_seconds=0.0, decoded=0)).bound == "model"

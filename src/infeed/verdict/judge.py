@@ -165,6 +165,7 @@ class _Load:
         # Threads that are busy all the time are the limit; idle ones were waited for less.
         use = facts.busy_seconds / (facts.busy_seconds + facts.idle_seconds)
         making = facts.seconds * use * (1 - saved / facts.busy_seconds) / threads
+        made_before = facts.seconds * use
         # What of the processor's time would go with the thread seconds.
         computing = max(facts.busy_seconds - self.waiting, 1e-9)
         share = min(1.0, max(0.0, saved - saved_waiting) / computing)
@@ -174,7 +175,11 @@ class _Load:
         if facts.stall_share < INPUT_SHARE and self.is_shared:
             # The steps were slow because the making of batches took their cores.
             steps = 0.0
-        return max(1.0, facts.seconds / max(steps, making, computed, at_least, 1e-9))
+        before = max(steps, made_before, facts.cpu_seconds / facts.cores)
+        after = max(steps, making, computed, at_least)
+        # Time that none of the three explains stays.
+        other = max(0.0, facts.seconds - before)
+        return max(1.0, facts.seconds / max(other + after, 1e-9))
 
 
 def _ranked(remedies: Iterator[Remedy], worth: float) -> list[Remedy]:
