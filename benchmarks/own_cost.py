@@ -41,7 +41,7 @@ import simplejpeg
 
 from infeed import Loader, Manifest, MemoryStorage, Recipe, Sampler
 from infeed.demo import draw_set
-from infeed.sample.fit import reduction
+from infeed.sample.fit import reduction, shrinks
 from infeed.sample.header import read_header
 from infeed.stream import aligned_empty, usable_cores
 
@@ -188,8 +188,9 @@ class Bare:
             if header.format != "jpeg" or header.orientation != 1:
                 raise SystemExit(f"{path} is no upright JPEG: other files are not compared here")
             factor = reduction(header.height, header.width, recipe)
-            self.sides.append((-(-header.height // factor), -(-header.width // factor)))
-        self.buffer = np.empty(max(h * w for h, w in self.sides) * 3, np.uint8)
+            coarse = shrinks(header.height, header.width, recipe)
+            self.sides.append((-(-header.height // factor), -(-header.width // factor), coarse))
+        self.buffer = np.empty(max(h * w for h, w, _ in self.sides) * 3, np.uint8)
         shape = (sampler.batch_size, *recipe.shape)
         self.batches = [aligned_empty(shape, np.uint8) for _ in range(4)]
 
@@ -202,9 +203,14 @@ class Bare:
                 descriptor = os.open(self.paths[position], os.O_RDONLY)
                 data = os.read(descriptor, os.fstat(descriptor).st_size)
                 os.close(descriptor)
-                height, width = self.sides[position]
+                height, width, coarse = self.sides[position]
                 image = simplejpeg.decode_jpeg(
-                    data, "RGB", min_height=height, min_width=width, buffer=self.buffer
+                    data,
+                    "RGB",
+                    fastupsample=coarse,
+                    min_height=height,
+                    min_width=width,
+                    buffer=self.buffer,
                 )
                 cv2.resize(image, size, dst=batch[row], interpolation=cv2.INTER_LINEAR)
 

@@ -11,6 +11,7 @@ The checksums of a PNG are put right again in half of the cases: else nothing be
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 import struct
@@ -36,6 +37,7 @@ class Joint(NamedTuple):
     order: str
 
 
+@functools.cache  # an animated AVIF says in which second it was made
 def originals() -> dict[str, bytes]:
     """Whole files, a few KB each, in the forms that take different ways through the decoders."""
     pixels = _photo(72, 104)

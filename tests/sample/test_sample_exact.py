@@ -133,7 +133,24 @@ def test_fast_is_close_to_exact_with_the_area_filter(photo, file, decode, size, 
     assert np.abs(fast.astype(int) - exact).mean() <= 1.5
 
 
-def test_fast_equals_exact_where_the_picture_is_not_twice_as_large(file, decode):
-    data = file(Image.fromarray(noisy(400, 400)), "JPEG")
+@pytest.mark.parametrize("size", [(400, 224), (224, 400), (200, 150)])
+def test_fast_equals_exact_where_a_side_does_not_shrink(file, decode, size):
+    data = file(Image.fromarray(noisy(*size)), "JPEG")
+    fast, exact = (decode(data, Recipe(224, 224, decode=how)) for how in ("fast", "exact"))
+    assert (fast == exact).all()
+
+
+@pytest.mark.parametrize("fit", ["stretch", "crop", "pad"])
+def test_fast_repeats_colours_where_the_picture_shrinks_less_than_twice(photo, file, decode, fit):
+    data = file(Image.fromarray(photo(400, 380)), "JPEG", subsampling="4:2:0", quality=90)
+    fast, exact = (decode(data, Recipe(224, 224, fit=fit, decode=how)) for how in ("fast", "exact"))
+    difference = np.abs(fast.astype(int) - exact)
+    assert 0 < difference.mean() < 1
+    luma = np.array([0.299, 0.587, 0.114])
+    assert np.abs(fast @ luma - exact @ luma).mean() < 0.3
+
+
+def test_fast_equals_exact_where_colours_are_stored_in_full(photo, file, decode):
+    data = file(Image.fromarray(photo(400, 380)), "JPEG", subsampling="4:4:4")
     fast, exact = (decode(data, Recipe(224, 224, decode=how)) for how in ("fast", "exact"))
     assert (fast == exact).all()

@@ -66,12 +66,20 @@ def decode(picture: bytes, buffer: np.ndarray, row: np.ndarray, factors: tuple[i
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     else:
         h, w = simplejpeg.decode_jpeg_header(picture, strict=False)[:2]
-        factor = next((f for f in factors if h >= height * f and w >= width * f), 1)
+        # The loader's own shortcuts, written anew.
+        coarse = bool(factors) and h > height and w > width
+        factor = next((f for f in factors if -(-h // f) >= height and -(-w // f) >= width), 1)
         h, w = -(-h // factor), -(-w // factor)
         if buffer.nbytes < h * w * 3:
             buffer = np.empty(h * w * 3, np.uint8)
         image = simplejpeg.decode_jpeg(
-            picture, "RGB", min_height=h, min_width=w, buffer=buffer, strict=False
+            picture,
+            "RGB",
+            fastupsample=coarse,
+            min_height=h,
+            min_width=w,
+            buffer=buffer,
+            strict=False,
         )
     cv2.resize(image, (width, height), dst=row, interpolation=cv2.INTER_LINEAR)
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infeed.errors import DecodeError
-from infeed.sample.fit import fit_into, reduction
+from infeed.sample.fit import fit_into, reduction, shrinks
 from infeed.sample.header import Header, read_header
 from infeed.sample.jpeg import decode_jpeg
 from infeed.sample.orientation import UPRIGHT, swaps_sides, turn_upright
@@ -53,8 +53,11 @@ def decode_into(
             reason="too_large",
         )
     least = 1
+    smooth = True
     if header.format == "jpeg":
-        least = reduction(*_upright_sides(header), recipe)
+        sides = _upright_sides(header)
+        least = reduction(*sides, recipe)
+        smooth = recipe.decode == "exact" or not shrinks(*sides, recipe)
     scratch.source_pixels += pixels
     scratch.least_pixels += pixels // (least * least)
     factor = least if recipe.decode == "fast" else 1
@@ -62,14 +65,15 @@ def decode_into(
         peak = peak_bytes(header, data, recipe.color_mode, factor)
         if peak > FREE_BYTES:
             with scratch.budget.hold(peak):
-                return _decode(data, header, factor, recipe, out, scratch)
-    return _decode(data, header, factor, recipe, out, scratch)
+                return _decode(data, header, factor, smooth, recipe, out, scratch)
+    return _decode(data, header, factor, smooth, recipe, out, scratch)
 
 
 def _decode(
     data: bytes,
     header: Header,
     factor: int,
+    smooth: bool,
     recipe: Recipe,
     out: npt.NDArray[np.uint8],
     scratch: Scratch,
@@ -77,7 +81,7 @@ def _decode(
     note = None
     start = perf_counter()
     if header.format == "jpeg":
-        image, note = decode_jpeg(data, header, recipe.color_mode, factor, scratch)
+        image, note = decode_jpeg(data, header, recipe.color_mode, factor, scratch, smooth=smooth)
     else:
         image = decode_raster(data, header, recipe.color_mode, recipe.max_pixels)
     decoded = perf_counter()

@@ -77,15 +77,35 @@ def reduction(height: int, width: int, recipe: Recipe) -> int:
     >>> [reduction(side, side, Recipe(height=224, width=224)) for side in (446, 447, 1800)]
     [1, 2, 8]
     """
+    height, width, to_height, to_width = _from_and_to(height, width, recipe)
+    for factor in (8, 4, 2):
+        if -(-height // factor) >= to_height and -(-width // factor) >= to_width:
+            return factor
+    return 1
+
+
+def shrinks(height: int, width: int, recipe: Recipe) -> bool:
+    """Whether both sides of a picture become shorter when it is fitted.
+
+    Args:
+        height: of the picture turned upright.
+        width: likewise.
+
+    >>> [shrinks(side, 300, Recipe(height=224, width=224)) for side in (224, 225)]
+    [False, True]
+    """
+    height, width, to_height, to_width = _from_and_to(height, width, recipe)
+    return height > to_height and width > to_width
+
+
+def _from_and_to(height: int, width: int, recipe: Recipe) -> tuple[int, int, int, int]:
+    """Height and width of what is seen of a picture, and of what it is to fill."""
     to_height, to_width = recipe.height, recipe.width
     if recipe.fit == "crop":
         _, _, height, width = source_window(height, width, recipe)
     elif recipe.fit == "pad":
         _, _, to_height, to_width = target_window(height, width, recipe)
-    for factor in (8, 4, 2):
-        if -(-height // factor) >= to_height and -(-width // factor) >= to_width:
-            return factor
-    return 1
+    return height, width, to_height, to_width
 
 
 def fit_into(

@@ -46,7 +46,8 @@ class Recipe:
             puts zeros around (Keras' `pad_to_aspect_ratio`).
         interpolation: OpenCV's filters; "lanczos" is the one over 8x8 pixels.
         decode: "fast" lets the JPEG decoder deliver 1/2, 1/4 or 1/8 of the size where that is
-            still as large as the result; "exact" gives the very pixels of `cv2.imdecode`
+            still as large as the result, and repeat the colours that are stored at half the
+            size where both sides shrink; "exact" gives the very pixels of `cv2.imdecode`
             followed by `cv2.resize`, for JPEG, PNG, WebP and BMP (but of 16 bits, whose white
             OpenCV leaves at 248). Other formats and "rgba" come
             by Pillow, either way.

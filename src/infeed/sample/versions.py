@@ -9,7 +9,7 @@ import cv2
 import PIL
 import simplejpeg
 
-PIXELS_VERSION: Final = 2
+PIXELS_VERSION: Final = 3
 """Of the way from bytes to pixels in this folder; a new one when equal input gives other pixels."""
 
 

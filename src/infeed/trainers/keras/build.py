@@ -98,7 +98,7 @@ def image_dataset_from_manifest(
         dtype: `uint8` (put `keras.layers.Rescaling` first in the model), or `float32`.
         scale: what float32 pixels are multiplied with, such as 1/255.
         decode: `exact`: bit for bit `cv2.imdecode` and `cv2.resize`; `fast`: JPEG decoded at
-            reduced size where the target allows it.
+            reduced size where the target allows it, colours repeated where a picture shrinks.
         sampling: given, it takes the place of `shuffle`. `shuffle`, `sequential`, or
             `replacement` (each row drawn at random); or classes in other shares than the set has
             them, as many images an epoch: `balanced` (all alike), `sqrt` and `effective` (between
