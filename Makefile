@@ -48,6 +48,7 @@ bench: $(VENV)/check  ## The benchmarks that need nothing but drawn pictures
 	$(BIN)/python benchmarks/first_epoch.py
 	$(BIN)/python benchmarks/handover.py
 	$(BIN)/python benchmarks/waiting.py
+	$(BIN)/python benchmarks/verdicts.py
 	$(BIN)/python benchmarks/cached_epochs.py
 	$(BIN)/python benchmarks/cache_filling.py
 	$(BIN)/python benchmarks/own_cost.py
