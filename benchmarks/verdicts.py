@@ -242,6 +242,8 @@ class Arranger:
         """By name: how it is arranged, and the cause that must be found."""
         limit = 20 * 10**6  # of 77 MB
         small, middle, large = self.small, self.middle, self.large
+        # PyTorch and TensorFlow take longer for them.
+        products = 800 if keras.backend.backend() == "jax" else 100
         many: dict[str, Any] = {"step": 0.0, "images": 2048, "batch": 128}
         return {
             "slow storage": (lambda: Case(small, read_seconds=0.02), "storage"),
@@ -257,6 +259,7 @@ class Arranger:
             "cache too small": (
                 lambda: Case(
                     middle,
+                    step=0.002,
                     images=512,
                     options={"cache": Cache(self.fresh(), encoding="raw", limit=limit)},
                 ),
@@ -264,7 +267,7 @@ class Arranger:
             ),
             "all is well": (lambda: self.warm(Case(small, step=0.02)), "model"),
             # The host dispatches steps ahead, and then waits for a batch while the device works.
-            "slow device": (lambda: Case(small, products=300, read_seconds=0.004), "model"),
+            "slow device": (lambda: Case(small, products=products, read_seconds=0.004), "model"),
         }
 
     def applied(self, case: Case, verdict: Verdict) -> list[tuple[str, float, Case]]:
