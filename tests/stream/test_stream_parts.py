@@ -123,7 +123,15 @@ def test_counters_add_up_over_threads() -> None:
 
     def work() -> None:
         for _ in range(1000):
-            meter.add(2, (0.5, 0.25, 0.0, 0.125, 0.0, 0.0, 0.0, 0.0))
+            meter.add(
+                2,
+                (0.5, 0.25, 0.0, 0.125, 0.0, 0.0, 0.0, 0.0),
+                cpu_seconds=0.25,
+                decoded=1,
+                source_bytes=5,
+                source_pixels=8,
+                least_pixels=2,
+            )
             meter.add_turn(busy=0.5, idle=0.25, plan=0.125)
             meter.add_delivery(wait=0.5, hand_over=0.25, first=False)
 
@@ -142,6 +150,8 @@ def test_counters_add_up_over_threads() -> None:
     assert (spent.busy_seconds, spent.idle_seconds, spent.plan_seconds) == (2000, 1000, 500)
     assert (spent.wait_seconds, spent.hand_over_seconds) == (2000, 1000)
     assert spent.first_wait_seconds == 0
+    assert (spent.cpu_seconds, spent.decoded, spent.source_bytes) == (1000, 4000, 20000)
+    assert (spent.source_pixels, spent.least_pixels) == (32000, 8000)
 
 
 def bad(position: int, reason: str = "missing") -> BadImage:
