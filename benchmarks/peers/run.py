@@ -214,7 +214,7 @@ def machine() -> dict[str, Any]:
         "cores": usable_cores(),
         "model": models[0] if models else platform.machine(),
         "memory_gib": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30,
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),
     }
 

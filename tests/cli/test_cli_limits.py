@@ -13,6 +13,15 @@ import pytest
 
 COMMAND = Path(sys.executable).with_name("infeed")
 
+# In a program of its own: what runs between fork and exec must not, in a process that has JAX.
+LIMIT = """
+import ast, os, resource, sys
+for limit, most in ast.literal_eval(sys.argv[1]):
+    if most is not None:
+        resource.setrlimit(limit, (most, most))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
 
 @pytest.fixture
 def limited(infeed, leaves):
@@ -21,16 +30,10 @@ def limited(infeed, leaves):
         os.utime(path, (1e9, 1e9))  # what was written just now is not kept
 
     def run(*arguments, files: int | None = None, file_bytes: int | None = None):
-        def limit() -> None:
-            if files is not None:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-            if file_bytes is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-
+        limits = [(resource.RLIMIT_NOFILE, files), (resource.RLIMIT_FSIZE, file_bytes)]
         return subprocess.run(
-            [COMMAND, *map(str, arguments)],
+            [sys.executable, "-c", LIMIT, repr(limits), COMMAND, *map(str, arguments)],
             cwd=infeed.folder,
-            preexec_fn=limit,
             capture_output=True,
             text=True,
             timeout=100,
@@ -69,16 +72,15 @@ def test_too_few_open_files_are_named_with_a_cure(limited, leaves):
 
 @pytest.mark.parametrize("gigabytes_a_thread", [3, 6])
 def test_fewer_threads_do_and_none_is_named(infeed, leaves, gigabytes_a_thread):
-    def limit() -> None:
-        stack = gigabytes_a_thread * 10**9
-        resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
-        resource.setrlimit(resource.RLIMIT_AS, (65 * 10**8, 65 * 10**8))
-
+    stack = gigabytes_a_thread * 10**9
+    limits = [(resource.RLIMIT_STACK, stack), (resource.RLIMIT_AS, 65 * 10**8)]
     done = subprocess.run(
-        [COMMAND, "cache", "fill", leaves.train_images, *("--cache", "cache", "--threads", "32")],
+        [
+            *(sys.executable, "-c", LIMIT, repr(limits), COMMAND),
+            *("cache", "fill", leaves.train_images, "--cache", "cache", "--threads", "32"),
+        ],
         cwd=infeed.folder,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # numpy would start some of its own
-        preexec_fn=limit,
         capture_output=True,
         text=True,
         timeout=100,
