@@ -166,7 +166,11 @@ def _fit(result: BenchResult) -> list[str]:
         ),
         ("fed / from memory", f"{fit.ratio:.2f}", "", ""),
     ]
-    return ["", *_table(rows), f"{fit.runs} runs each way, of {fit.steps} steps"]
+    return [
+        "",
+        *_table(rows),
+        f"Medians of {fit.runs} runs of {fit.steps} steps each way; the ratio is that of the pairs",
+    ]
 
 
 def _figure(value: float) -> str:
