@@ -6,8 +6,8 @@
 tiny model on JAX, validation and a backup after each epoch. Each in a process of its own, which
 measures itself when an epoch has ended: anonymous memory (RssAnon), threads, descriptors. After a
 warm-up, a straight line through the memory (least squares) must rise by no more than
-`--kilobytes` an epoch, and the last epochs must have as many as the first ones. Prints a table; the exit
-code is 1 if anything grows.
+`--kilobytes` an epoch, and the last epochs must have as many threads and descriptors as the first
+ones. Prints a table; the exit code is 1 if anything grows.
 """
 
 from __future__ import annotations
