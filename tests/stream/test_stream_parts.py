@@ -132,7 +132,9 @@ def test_counters_add_up_over_threads() -> None:
                 source_pixels=8,
                 least_pixels=2,
             )
-            meter.add_turn(busy=0.5, idle=0.25, plan=0.125)
+            meter.add_turn(busy=0.5, plan=0.125)
+            meter.begin_idle(3.0)
+            meter.end_idle(3.0, 3.25)
             meter.add_delivery(wait=0.5, hand_over=0.25, first=False)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

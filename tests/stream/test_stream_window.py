@@ -256,17 +256,56 @@ def test_waiting_is_counted_and_the_first_batch_apart() -> None:
     assert reading.wait_seconds >= reading.first_wait_seconds
 
 
-def test_threads_that_find_no_place_are_idle_and_not_busy() -> None:
+def test_threads_that_find_no_place_are_idle_and_not_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("infeed.stream.crew.IDLE_SECONDS", 60)
     meter = Meter()
     window = window_of((Numbers(n) for n in range(5)), meter=meter, depth=1, threads=1)
     window.start()
-    time.sleep(0.3)
+    while not meter.read().idle_seconds:
+        time.sleep(0.001)
+    before = meter.read()  # while it is idle, and ever since
+    time.sleep(0.05)
+    spent = meter.read() - before
+    assert spent.idle_seconds >= 0.05
+    assert spent.busy_seconds == 0
     drained(window)
     window.close()
-    reading = meter.read()
-    assert reading.idle_seconds > 0.2
-    assert reading.busy_seconds < 0.1
-    assert reading.plan_seconds > 0
+    last = meter.read()
+    assert last.plan_seconds > 0
+    time.sleep(0.01)
+    assert meter.read().idle_seconds == last.idle_seconds
+
+
+def test_who_rested_last_is_called_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infeed.stream.crew.IDLE_SECONDS", 60)
+    made_by: dict[tuple[int, int], str] = {}
+    gates = [threading.Event() for _ in range(2)]
+
+    def make(number: int, part: int) -> None:
+        made_by[number, part] = threading.current_thread().name
+        if number == 0:
+            gates[part].wait(30)
+
+    meter = Meter()
+    works = (Numbers(n, 2 if n == 0 else 1, on_make=make) for n in count())
+    window = window_of(works, threads=2, depth=1, meter=meter)
+    window.start()
+    while len(made_by) < 2:
+        time.sleep(0.001)
+    for gate in gates:  # one comes to rest after the other
+        gate.set()
+        resting = meter.read().idle_seconds
+        while meter.read().idle_seconds <= resting:
+            time.sleep(0.001)
+        time.sleep(0.05)
+    for _ in range(6):
+        window.next()
+        time.sleep(0.005)
+    # And only that one, for works of a single part.
+    assert {made_by[n, 0] for n in range(1, 6)} == {made_by[0, 1]}
+    window.close()
 
 
 @pytest.mark.parametrize("bad", [{"threads": 0}, {"depth": 0}])
@@ -368,7 +407,7 @@ def test_a_slow_reader_has_fewer_threads_and_a_quick_one_has_them_all_again(
     working = set()
 
     def make(number: int, part: int) -> None:
-        working.add(threading.get_ident())
+        working.add(threading.current_thread().name)
         time.sleep(0.002 if slow_makers.is_set() else 0.0)
 
     window = window_of((Numbers(n, 8, on_make=make) for n in count()), threads=8, depth=3)

@@ -15,8 +15,8 @@ from infeed.stream.meter import Meter
 from infeed.stream.watch import GivenUp, Watch
 from infeed.stream.work import Entry, Nothing, Work
 
-# A thread that found nothing to do for this long ends; the next request starts another.
-# Long enough to outlive a training step, short enough that nothing lingers after `fit`.
+# A thread that found nothing to do for this long ends; the next request starts another. Long
+# enough to outlive most training steps, short enough that nothing lingers after `fit`.
 IDLE_SECONDS = 1.0
 
 # `close` waits so long for a thread that waits for something outside, and then leaves it to itself.
@@ -40,15 +40,13 @@ class _Turn:
 
     Attributes:
         call: where it waits to be called.
-        idle: seconds in which it waited since its last part.
         plan: seconds in which it opened works since then.
     """
 
-    __slots__ = ("call", "idle", "plan")
+    __slots__ = ("call", "plan")
 
     def __init__(self, lock: threading.RLock) -> None:
         self.call = threading.Condition(lock)
-        self.idle = 0.0
         self.plan = 0.0
 
 
@@ -220,8 +218,8 @@ class Crew(Generic[Tool, T]):
     def _start_thread(self) -> None:
         name = f"infeed-{self._name}-{self._started}"
         thread = threading.Thread(target=self._run, name=name, daemon=True)
-        thread.start()  # it needs the lock before it touches what follows
         self._started += 1
+        # Counted before: a Ctrl-C may come while it starts, and it must be joined all the same.
         self._active += 1
         self._called += 1
         if not self._alive:
@@ -231,6 +229,14 @@ class Crew(Generic[Tool, T]):
         self._alive += 1
         self._threads = [each for each in self._threads if each.is_alive()]
         self._threads.append(thread)
+        try:
+            thread.start()  # it needs the lock before it touches any of this
+        except RuntimeError:
+            self._threads.remove(thread)
+            self._called -= 1
+            self._active -= 1
+            self._count_out()
+            raise
 
     def _call_threads(self) -> None:
         """Has as many threads work as are wanted now: idle ones first, then new ones."""
@@ -300,16 +306,16 @@ class Crew(Generic[Tool, T]):
             except BaseException as caught:  # noqa: BLE001 - it is raised in the reader
                 error = _as_error(caught)
             # Before the reader can see that it is made.
-            self._meter.add_turn(busy=time.perf_counter() - begin, idle=turn.idle, plan=turn.plan)
+            self._meter.add_turn(busy=time.perf_counter() - begin, plan=turn.plan)
             self._report(hand.entry, error)
             # Or this frame would keep the last batch alive while the thread waits.
             del hand, error
-        self._meter.add_turn(busy=0.0, idle=turn.idle, plan=turn.plan)
+        self._meter.add_turn(busy=0.0, plan=turn.plan)
 
     def _claim(self, watch: Watch | None, turn: _Turn) -> Hand[Tool, T] | None:
         """The next part to make, or None when this thread should end."""
         thread = threading.current_thread()
-        turn.idle = turn.plan = 0.0
+        turn.plan = 0.0
         with self._lock:
             self._hands.pop(thread, None)
             while not self._closed:
@@ -317,6 +323,8 @@ class Crew(Generic[Tool, T]):
                     for entry in self._window:
                         if entry.parts_to_take:
                             hand = self._hands[thread] = Hand(entry, entry.take_part(), watch)
+                            if turn.plan:
+                                self._call_threads()  # for the other parts of what it opened
                             return hand
                     if self._exhausted:
                         break
@@ -337,8 +345,9 @@ class Crew(Generic[Tool, T]):
         begin = time.perf_counter()
         self._active -= 1
         self._idle.append(turn.call)
+        self._meter.begin_idle(begin)
         turn.call.wait(IDLE_SECONDS)
-        turn.idle += time.perf_counter() - begin
+        self._meter.end_idle(begin, time.perf_counter())
         if turn.call in self._idle:
             self._idle.remove(turn.call)
             return False
@@ -363,15 +372,13 @@ class Crew(Generic[Tool, T]):
         self._window.append(entry)
         if entry.is_done:
             self._ready.notify_all()
-        else:
-            self._call_threads()
 
     def _report(self, entry: Entry[Tool, T], error: BaseException | None) -> None:
         with self._lock:
             entry.made += 1
             if error is not None and entry.error is None:
                 entry.error = error
-                # Nothing after a failed work is delivered: stop making it.
+                # Nothing after a failed work is delivered: begin nothing new.
                 self._exhausted = True
                 self._call_all()
             if entry.is_done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -32,8 +33,8 @@ class Reading:
         seconds: thread seconds a stage, by stage.
         busy_seconds: thread seconds from taking a task to its end. What the stages leave of it is
             the engine's own, and waiting for the interpreter.
-        idle_seconds: thread seconds in which a thread waited for a place in the window, because
-            the batches ahead were all made and the reader took none.
+        idle_seconds: thread seconds in which a thread had nothing to take: all batches ahead were
+            made, or in the hands of others, or enough of them for the threads that were at it.
         plan_seconds: thread seconds spent on planning batches, and on memory for them.
         hand_over_seconds: time in which a ready batch was put together in the reader's thread.
         wait_seconds: wall time in which the reader waited for a batch.
@@ -87,6 +88,8 @@ class Meter:
         self._seconds = [0.0] * len(STAGES)
         self._busy = 0.0
         self._idle = 0.0
+        self._resting = 0  # threads that are idle now
+        self._rests_began = 0.0  # the sum of when they began to be
         self._plan = 0.0
         self._hand_over = 0.0
         self._wait = 0.0
@@ -122,11 +125,23 @@ class Meter:
             for stage, spent in enumerate(seconds):
                 self._seconds[stage] += spent
 
-    def add_turn(self, *, busy: float, idle: float, plan: float) -> None:
+    def begin_idle(self, now: float) -> None:
+        """A thread has nothing to do from `now` on, of `time.perf_counter`."""
+        with self._lock:
+            self._resting += 1
+            self._rests_began += now
+
+    def end_idle(self, began: float, now: float) -> None:
+        """It has, again, or it ends; `began` is what `begin_idle` was told."""
+        with self._lock:
+            self._resting -= 1
+            self._rests_began -= began
+            self._idle += now - began
+
+    def add_turn(self, *, busy: float, plan: float) -> None:
         """Counts what a thread did from the end of one task to the end of the next."""
         with self._lock:
             self._busy += busy
-            self._idle += idle
             self._plan += plan
 
     def add_delivery(self, *, wait: float, hand_over: float, first: bool) -> None:
@@ -144,7 +159,10 @@ class Meter:
                 images=self._images,
                 seconds=dict(zip(STAGES, self._seconds, strict=True)),
                 busy_seconds=self._busy,
-                idle_seconds=self._idle,
+                # With what those have rested who rest now: no part of it belongs to a later time.
+                idle_seconds=self._idle
+                + self._resting * time.perf_counter()
+                - self._rests_began,
                 plan_seconds=self._plan,
                 hand_over_seconds=self._hand_over,
                 wait_seconds=self._wait,
