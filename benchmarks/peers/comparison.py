@@ -55,7 +55,7 @@ def summary(rounds: Sequence[dict[str, Any]], peer: str) -> Summary:
     """
     compared = [INFEED] if INFEED in rounds[0] else []
     quiet = [round_ for round_ in rounds if is_quiet(round_, peer, *compared)]
-    enough = len(quiet) >= min(ENOUGH_ROUNDS, len(rounds))
+    enough = len(quiet) >= ENOUGH_ROUNDS
     if enough:
         rounds = quiet
     warm = [round_[peer]["warm"] for round_ in rounds]

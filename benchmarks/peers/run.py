@@ -30,7 +30,7 @@ from comparison import is_quiet, summary
 from environments import ROOT, interpreter
 from image_set import ImageSet
 from processor import wait_until_quiet
-from table import markdown, write_between_markers
+from table import has_markers, markdown, write_between_markers
 
 from infeed import Manifest
 from infeed.sample.header import read_header
@@ -45,9 +45,11 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("images", type=Path)
     parser.add_argument("--rounds", type=_count, default=7)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rows", type=int, help="an epoch, photos come again (default: as many)")
+    parser.add_argument("--size", type=_count, default=224)
+    parser.add_argument("--batch", type=_count, default=64)
+    parser.add_argument(
+        "--rows", type=_count, help="an epoch, photos come again (default: as many)"
+    )
     parser.add_argument("--peers", type=_peers, default=list(PEERS), help="default: all")
     parser.add_argument("--seed", type=int, default=7, help="of the order within the rounds")
     parser.add_argument("--json", type=Path, help="where the whole result goes")
@@ -67,6 +69,11 @@ def main() -> None:
     parser.add_argument("--tries", type=_count, default=3, help="where others disturb it")
     parser.add_argument("--timeout-seconds", type=float, default=900, help="for one measurement")
     arguments = parser.parse_args()
+    # Before environments of gigabytes are made, and not after an hour of measuring.
+    if not arguments.manifest.is_file() or not arguments.images.is_dir():
+        parser.error(f"{arguments.manifest} must be a manifest, and {arguments.images} a folder")
+    if arguments.markdown and not has_markers(arguments.markdown):
+        parser.error(f"{arguments.markdown} has not the two marker lines of benchmarks/peers")
     arguments.work.mkdir(parents=True, exist_ok=True)
     given = dict(arguments.python)
     pythons = {
@@ -244,8 +251,8 @@ def _said(measured: dict[str, Any]) -> str:
 
 
 def _count(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError(text)
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number, at least 1, got {text!r}")
     return int(text)
 
 

@@ -31,6 +31,14 @@ def main() -> None:
         write_between_markers(arguments.markdown, text)
 
 
+def has_markers(path: Path) -> bool:
+    """Whether a file has the two marker lines, one after the other."""
+    if not path.is_file():
+        return False
+    _, begin, rest = path.read_text("utf-8").partition(BEGIN)
+    return bool(begin) and END in rest
+
+
 def write_between_markers(path: Path, text: str) -> None:
     """Replaces what stands between the two marker lines of a file.
 
@@ -114,12 +122,16 @@ def _set_name(result: dict[str, Any]) -> str:
 def _conditions(result: dict[str, Any]) -> str:
     photos = result["photos"]
     figures = [summary(result["rounds"], name) for name in result["peers"]]
-    least = min(each.rounds for each in figures)
+    least = min((each.rounds for each in figures if each.quiet), default=0)
+    which = "of all"
+    if least:
+        which = (
+            f"of the {least} or more in which infeed and the peer had the machine for themselves"
+        )
     return (
         f"- {_set_name(result)}: {photos['files']:,} photos, {photos['rows']:,} rows an epoch, "
         f"{result['size']}x{result['size']}, batch {result['batch']}; {len(result['rounds'])} "
-        f"rounds, medians of the {least} or more in which infeed and the peer had the machine for "
-        f"themselves; {result['date']}."
+        f"rounds, medians {which}; {result['date']}."
     )
 
 

@@ -104,10 +104,8 @@ class BatchWork:
             for index, image in enumerate(rows):
                 self._fill(begin + index, image, task, None)
         else:
-            start = perf_counter()
             positions = self._positions[begin : begin + len(out)]
             missing = self._from_cache(store, positions, rows, task)
-            task.spent[_FROM_CACHE] += perf_counter() - start
             if len(missing) < len(out):
                 self._stages.quarantine.add_good()
             for source in missing:
@@ -285,24 +283,30 @@ class BatchWork:
             return bytes(data)
         raise TypeError(f"the storage's read must return bytes, got {type(data).__name__}")
 
-    def _bytes(self, position: int, watch: Watch) -> bytes | None:
+    def _bytes(self, position: int, task: _Task) -> bytes | None:
+        start = perf_counter()
         try:
-            return self._read(position, self._stages.manifest.uri(position), watch)
+            return self._read(position, self._stages.manifest.uri(position), task.watch)
         except StorageError:
             return None  # said when it is made
+        finally:
+            task.spent[_READ] += perf_counter() - start
 
     def _from_cache(
         self, store: Store, positions: list[int], rows: np.ndarray, task: _Task
     ) -> list[Source]:
         """What the cache does not hold; the rows of the rest are filled."""
         # Not optional: a thread that comes back late would write into rows that others have.
+        start, read = perf_counter(), task.spent[_READ]
         task.watch.enter(_name_of(store), is_optional=False)
         try:
             return store.load(
-                positions, rows, task.scratch, lambda position: self._bytes(position, task.watch)
+                positions, rows, task.scratch, lambda position: self._bytes(position, task)
             )
         finally:
             task.watch.leave()
+            # A cache that knows images by their bytes has them read.
+            task.spent[_FROM_CACHE] += perf_counter() - start - (task.spent[_READ] - read)
 
     def _store(self) -> Store | None:
         """The cache, unless a thread waits for it to take an image and was given up."""

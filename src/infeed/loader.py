@@ -91,7 +91,8 @@ class Loader:
             Called by the threads with the image, uint8 (height, width, channels), which it may
             write to, and a random word, an int of 64 bits that belongs to the sample: from the
             same word it must make the same. Returns None for the image in place, or another one
-            of the same shape. A black row in the place of a bad image is left alone.
+            of the same shape. A black row in the place of a bad image is left alone. A saved
+            state knows it by its name alone.
         max_bad: how many different bad records to bear: a count (int) or a share of the
             manifest (float). Where not one of the first `HOPELESS` is good, it is too many, too.
         bad_images: a file that gets a line of JSON for each bad image, as soon as it is met: see

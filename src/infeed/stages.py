@@ -90,7 +90,7 @@ class Stages:
 
 
 def name_of(augment: Augment | None) -> str | None:
-    """What an augmentation is called in a saved state; nothing of what it does."""
+    """What an augmentation is called in a saved state; nothing of what it does, or is set to."""
     if augment is None:
         return None
     # A partial function has the name of its function, another object that of its class.

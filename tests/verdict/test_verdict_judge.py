@@ -176,7 +176,7 @@ def test_large_pictures_are_better_kept_smaller() -> None:
     large = {"source_pixels": 12 * 10**9, "least_pixels": 12 * 10**9 // 64, "disk_bytes": 0}
     verdict = judge(facts(stages={"decode": 20.0}, stall_seconds=9.9, **large))
     assert verdict.advice == "smaller_files"
-    assert "about 280 pixels a side instead of 12.0 megapixels" in str(verdict)
+    assert "about 280 pixels a side instead of 3,464" in str(verdict)
     small = judge(facts(stages={"decode": 20.0}, stall_seconds=9.9, disk_bytes=0))
     assert "smaller_files" not in gains(small)
 
@@ -230,3 +230,26 @@ def test_a_verdict_whose_numbers_alone_differ_says_the_same() -> None:
 def test_more_waiting_than_time_is_refused() -> None:
     with pytest.raises(ValueError, match=r"stall_seconds must be in \[0, seconds=10.0\], got 11"):
         facts(stages={}, stall_seconds=11)
+
+
+def test_a_step_that_was_slow_for_want_of_cores_is_not_the_limit_of_what_can_be_gained() -> None:
+    # 2 cores, all used: 12 of 20 seconds by the making of batches, 8 by the steps.
+    shared = facts(
+        stages={"decode": 19.0},
+        busy_seconds=19.0,
+        input_cpu_seconds=12.0,
+        stall_seconds=4.0,
+    )
+    # Not 10 / 6: on both cores the steps take 4 seconds.
+    assert gains(judge(shared))["cache"] == pytest.approx(2.5, rel=0.05)
+
+
+def test_threads_that_share_crowded_cores_do_not_wait_for_storage() -> None:
+    crowded = facts(stages={"read": 9.0, "decode": 10.0}, busy_seconds=19.0, input_cpu_seconds=12.0)
+    assert "threads" not in gains(judge(crowded))
+
+
+def test_where_training_waits_idle_threads_make_nothing_faster_by_themselves() -> None:
+    waits = facts(stages={"decode": 10.0}, busy_seconds=10.0, idle_seconds=10.0, stall_seconds=9.0)
+    waits = replace(waits, cpu_seconds=11.0)
+    assert judge(waits).predicted_gain > 5

@@ -160,9 +160,7 @@ class Meter:
                 seconds=dict(zip(STAGES, self._seconds, strict=True)),
                 busy_seconds=self._busy,
                 # With what those have rested who rest now: no part of it belongs to a later time.
-                idle_seconds=self._idle
-                + self._resting * time.perf_counter()
-                - self._rests_began,
+                idle_seconds=self._idle + self._resting * time.perf_counter() - self._rests_began,
                 plan_seconds=self._plan,
                 hand_over_seconds=self._hand_over,
                 wait_seconds=self._wait,

@@ -124,6 +124,8 @@ class _Load:
     def waiting(self) -> float:
         """Thread seconds in which a thread waited for storage, not for the processor."""
         facts = self.facts
+        if facts.cpu_seconds >= _SATURATED * facts.cpu_capacity:
+            return 0.0  # whoever shares the cores waits for them, in reads as anywhere
         outside = max(0.0, facts.busy_seconds - facts.input_cpu_seconds)
         # What memory holds of a cache is not waited for: its threads wait for each other.
         kept = facts.set_images * facts.image_bytes
@@ -137,7 +139,7 @@ class _Load:
         facts = self.facts
         steps = facts.cpu_seconds - facts.input_cpu_seconds
         return steps >= 0.5 * facts.seconds and (
-            facts.cpu_seconds >= _SATURATED * facts.cores * facts.seconds
+            facts.cpu_seconds >= _SATURATED * facts.cpu_capacity
         )
 
     def gain(
@@ -162,8 +164,11 @@ class _Load:
         saved = min(saved, facts.busy_seconds)
         # Ahead of the training, or behind what was made ahead before.
         per_trained = facts.images / facts.made
-        # Threads that are busy all the time are the limit; idle ones were waited for less.
-        use = facts.busy_seconds / (facts.busy_seconds + facts.idle_seconds)
+        # Where training waits, the making of batches is what takes the time. Where it does not,
+        # threads had nothing to do for a part of it.
+        use = 1.0
+        if facts.stall_share < INPUT_SHARE:
+            use = facts.busy_seconds / (facts.busy_seconds + facts.idle_seconds)
         making = facts.seconds * use * (1 - saved / facts.busy_seconds) / threads
         made_before = facts.seconds * use
         # What of the processor's time would go with the thread seconds.
@@ -172,9 +177,11 @@ class _Load:
         freed = share * facts.input_cpu_seconds * min(1.0, per_trained)
         computed = max(0.0, facts.cpu_seconds - freed) / facts.cores
         steps = facts.seconds - facts.stall_seconds
-        if facts.stall_share < INPUT_SHARE and self.is_shared:
-            # The steps were slow because the making of batches took their cores.
-            steps = 0.0
+        if self.is_shared:
+            # The steps were slow because the making of batches took their cores: on cores of
+            # their own they take at least what they compute.
+            own = max(0.0, facts.cpu_seconds - facts.input_cpu_seconds) / facts.cores
+            steps = min(steps, own) if facts.stall_share >= INPUT_SHARE else 0.0
         before = max(steps, made_before, facts.cpu_seconds / facts.cores)
         after = max(steps, making, computed, at_least)
         # Time that none of the three explains stays.
@@ -288,7 +295,7 @@ def _smaller_pictures(load: _Load) -> Iterator[Remedy]:
         side = round(_ROOMY_SIDE * math.sqrt(facts.image_pixels))
         yield Remedy(
             "smaller_files",
-            f"source files of about {side} pixels a side instead of {pixels / 1e6:.1f} megapixels",
+            f"source files of about {side} pixels a side instead of {math.sqrt(pixels):,.0f}",
             load.gain(saved=max(0.0, decode - whole * roomy / pixels)),
         )
 

@@ -132,7 +132,7 @@ class Verdict:
                 f"batches: {self.remedies[0]}."
             )
         line = (
-            f"Input holds training back: it waited {self.stall_share:.0%} of the time, "
+            f"Input holds training back: training waited {self.stall_share:.0%} of the time, "
             f"{_milliseconds(self.wait_ms)} a step. "
         )
         if self.cause == "cache_too_small":

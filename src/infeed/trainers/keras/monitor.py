@@ -14,7 +14,7 @@ from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.fit_call import FitCall
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.stall_clock import StallClock
-from infeed.verdict import Mark, Verdict, facts_between, judge, mark
+from infeed.verdict import INPUT_SHARE, Mark, Verdict, facts_between, judge, mark
 
 logger = logging.getLogger(__name__)
 
@@ -90,13 +90,16 @@ class InputMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         report: called with each line instead of `print`.
 
     Attributes:
-        verdict: of the last epoch; None before there was one.
-        verdicts: of all epochs of all `fit`s, in order.
-        news: `verdict` if it is new or has changed since the epoch before, otherwise None.
+        verdict: of the last epoch that could be judged, which takes batches made meanwhile; None
+            before there was one.
+        verdicts: of all such epochs of all `fit`s, in order.
+        news: `verdict` if it says something new: the first one, and one that differs from what was
+            said last and has been the same for two epochs. Otherwise None.
         total: all that was measured, of all `fit`s.
 
     Raises:
         ValueError: `verbose` is something else.
+        TypeError: `dataset` is no data set of infeed.
     """
 
     # Keras then calls `on_train_batch_end` from threads of its own, and does not stop the
@@ -113,15 +116,23 @@ class InputMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         super().__init__()
         if verbose not in ("auto", 0, 1, 2):
             raise ValueError(f"verbose must be 'auto', 0, 1 or 2, got {verbose!r}")
-        self.dataset = dataset
+        found: Any = getattr(dataset, "infeed_dataset", dataset)
+        if found is not None and not isinstance(found, ImageDataset):
+            raise TypeError(
+                "dataset must be an ImageDataset, such as image_dataset_from_manifest makes, or "
+                f"what its as_tf_dataset or as_torch_loader made, got {type(dataset).__name__}"
+            )
+        self.dataset: ImageDataset | None = found
         self.verbose = verbose
         self.verdict: Verdict | None = None
         self.verdicts: list[Verdict] = []
         self.news: Verdict | None = None
+        self._said: Verdict | None = None
         self.total = Tally()
         self._report = report or print
         self._data: ImageDataset | None = None
         self._clock = _new_clock(None)
+        self._has_warned = False
         self._is_cut = False  # whether epochs go on where the last one has ended in the data
         self._seen = 0  # deliveries that the clock knows
         self._is_first_epoch = True
@@ -220,7 +231,9 @@ class InputMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
             logs = {}
         logs |= dict.fromkeys(EPOCH_LOGS[:2], math.nan)
         counts = data.loader.cache_counts
-        if begin is not None and end is not None and end.step > begin.step:
+        if data.batches_served == self._served[1] and self._steps:
+            self._warn_of_nothing(data)
+        elif begin is not None and end is not None and end.step > begin.step:
             tally = self._between(begin, end)
             self.total += tally
             facts = facts_between(
@@ -234,7 +247,8 @@ class InputMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
             logs["data_wait_ms"] = facts.wait_ms
             logs["images_per_second"] = tally.images_per_second
             counts = end.mark.counts - begin.mark.counts
-            self._judge(judge(facts))
+            if facts.stall_share < INPUT_SHARE or facts.busy_seconds > 0:
+                self._judge(judge(facts))
         logs["cache_hit_rate"] = counts.hit_rate
         logs["bad_images"] = float(data.loader.quarantine.count())
 
@@ -253,8 +267,23 @@ class InputMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         images = data.images_served - self._begin.images
         return Tally(seconds, images, self._clock.seconds - self._begin.stall_seconds)
 
+    def _warn_of_nothing(self, data: ImageDataset) -> None:
+        """Says once that the batches come some other way than it can see."""
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning(
+                "infeed.InputMonitor saw no batch of %r in an epoch: fit gets them in another way "
+                "than from the data set itself, its as_tf_dataset or its as_torch_loader. Waiting "
+                "and speed are not known then.",
+                data,
+            )
+
     def _judge(self, verdict: Verdict) -> None:
-        self.news = None if verdict.says_the_same_as(self.verdict) else verdict
+        is_new = not verdict.says_the_same_as(self._said)
+        # One epoch may be disturbed: what has changed is said when it has lasted.
+        has_lasted = self._said is None or verdict.says_the_same_as(self.verdict)
+        self.news = verdict if is_new and has_lasted else None
+        self._said = self.news or self._said
         self.verdict = verdict
         self.verdicts.append(verdict)
         verbose = self.verbose
