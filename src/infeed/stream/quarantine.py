@@ -241,7 +241,8 @@ class Quarantine:
         if count > self.budget:
             lines.append("Mend or remove them, or pass a larger max_bad.")
         else:
-            lines.append("Is it the right folder? Where they are to be borne, max_bad=1.0 does.")
+            cure = "" if self._bears_all else " Where they are to be borne, max_bad=1.0 does."
+            lines.append(f"Is it the right folder?{cure}")
         return "\n".join(lines)
 
     def _by_reason(self) -> str:
