@@ -50,26 +50,10 @@ class _Turn:
         self.plan = 0.0
 
 
-def threads_wanted(limit: int, depth: int, ready: int) -> int:
-    """How many of `limit` threads should work while `ready` of `depth` works lie ready.
-
-    All of them while at most one does, ever fewer the fuller the window is, none when it is full.
-    So the window is a valve: a reader that takes all there is has every thread work for it, and one
-    that is slower as few as it needs, without anything being measured that could be misjudged.
-
-    >>> [threads_wanted(2, 3, ready) for ready in range(4)]
-    [2, 2, 1, 0]
-    >>> [threads_wanted(64, 10, ready) for ready in (0, 1, 2, 5, 9, 10)]
-    [64, 64, 57, 36, 8, 0]
-    """
-    missing = depth - ready
-    return limit if missing >= depth - 1 else -(-limit * missing // (depth - 1))
-
-
 class Crew(Generic[Tool, T]):
     """What the threads share. Everything below `_lock` is read and written under it.
 
-    How many work says `threads_wanted`. The one that became idle last is called first, so that
+    One thread is called for a part that nobody has taken, the one that became idle last first. So
     those which are not needed stay idle, and end.
     """
 
@@ -239,8 +223,8 @@ class Crew(Generic[Tool, T]):
             raise
 
     def _call_threads(self) -> None:
-        """Has as many threads work as are wanted now: idle ones first, then new ones."""
-        while self._active < self._wanted() and self._called < self._parts_to_take():
+        """Has as many threads work as find something to do: idle ones first, then new ones."""
+        while self._active < self._limit and self._called < self._parts_to_take():
             if self._idle:
                 self._call(self._idle.pop())
                 continue
@@ -261,13 +245,6 @@ class Crew(Generic[Tool, T]):
         self._active += 1
         self._called += 1
         idle.notify()
-
-    def _wanted(self) -> int:
-        """How many threads should work."""
-        if self._exhausted:
-            return self._limit
-        ready = sum(entry.is_done for entry in self._window)
-        return threads_wanted(self._limit, self._depth, ready)
 
     def _parts_to_take(self) -> int:
         """How many threads would find something to do at once."""
@@ -319,20 +296,19 @@ class Crew(Generic[Tool, T]):
         with self._lock:
             self._hands.pop(thread, None)
             while not self._closed:
-                if self._active <= self._wanted():
-                    for entry in self._window:
-                        if entry.parts_to_take:
-                            hand = self._hands[thread] = Hand(entry, entry.take_part(), watch)
-                            if turn.plan:
-                                self._call_threads()  # for the other parts of what it opened
-                            return hand
-                    if self._exhausted:
-                        break
-                    if len(self._window) < self._depth:
-                        begin = time.perf_counter()
-                        self._open()
-                        turn.plan += time.perf_counter() - begin
-                        continue
+                for entry in self._window:
+                    if entry.parts_to_take:
+                        hand = self._hands[thread] = Hand(entry, entry.take_part(), watch)
+                        if turn.plan:
+                            self._call_threads()  # for the other parts of what it opened
+                        return hand
+                if self._exhausted:
+                    break
+                if len(self._window) < self._depth:
+                    begin = time.perf_counter()
+                    self._open()
+                    turn.plan += time.perf_counter() - begin
+                    continue
                 if not self._wait_to_be_called(turn):
                     return None
             # Counted out under the same lock that found nothing to do: were it later, the
