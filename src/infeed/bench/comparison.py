@@ -176,7 +176,7 @@ def _stages(run: Mapping[str, Any]) -> list[tuple[str, str, object]]:
 def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for part, word in (("settings", "setting"), ("machine", "machine's"), ("set", "set's")):
         old, new = _flat(then.get(part)), _flat(now.get(part))
-        if not old:
+        if new and not old:
             yield f"the earlier run does not say its {part}, as runs of an older infeed do not"
             continue
         for name in {**old, **new}:
