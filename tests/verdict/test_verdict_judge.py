@@ -145,7 +145,7 @@ def test_a_cache_that_is_being_filled_is_what_helps() -> None:
     filling = cache(hits=0, misses=1000, not_stored=0, is_closed=False)
     verdict = judge(facts(stages={"decode": 20.0}, cache=filling))
     assert verdict.advice == "filled_cache"
-    assert "the cache is being filled: later epochs will be about" in str(verdict)
+    assert "the cache is being filled: later epochs will be at least 5.0 times" in str(verdict)
 
 
 def test_a_warm_cache_that_is_slow_to_convert_is_answered_by_uint8() -> None:
@@ -253,3 +253,11 @@ def test_where_training_waits_idle_threads_make_nothing_faster_by_themselves() -
     waits = facts(stages={"decode": 10.0}, busy_seconds=10.0, idle_seconds=10.0, stall_seconds=9.0)
     waits = replace(waits, cpu_seconds=11.0)
     assert judge(waits).predicted_gain > 5
+
+
+def test_a_gain_is_said_as_the_least_only_where_cores_were_crowded() -> None:
+    free = judge(facts(**SLOW_READS))
+    crowded = judge(facts(stages={"decode": 20.0}))
+    assert [each.is_least for each in (free.remedies[0], crowded.remedies[0])] == [False, True]
+    assert " about " in str(free)
+    assert " at least " in str(crowded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from infeed.cache.encoding import JPEG_SHARE
@@ -74,13 +74,13 @@ def judge(facts: Facts) -> Verdict:
     if facts.stall_share < INPUT_SHARE:
         shared = [
             each
-            for each in _ranked(_remedies(load), WORTH_SHARING)
+            for each in _ranked(load, WORTH_SHARING)
             if load.is_shared and each.kind not in ("threads", "faster_storage")
         ]
         cores = facts.cores if shared else 0
         remedies = tuple(shared[:1])
         return Verdict("model", "model", remedies, facts.stall_share, facts.wait_ms, 0.0, cores)
-    remedies = tuple(_ranked(_remedies(load), WORTH_IT))
+    remedies = tuple(_ranked(load, WORTH_IT))
     best = remedies[0].kind if remedies else None
     # What the best remedy would take away, if it is one thing; otherwise what takes most.
     cause: Cause
@@ -121,10 +121,15 @@ class _Load:
         }
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether there was hardly anything left to have of the cores."""
+        return self.facts.cpu_seconds >= _SATURATED * self.facts.cpu_capacity
+
+    @property
     def waiting(self) -> float:
         """Thread seconds in which a thread waited for storage, not for the processor."""
         facts = self.facts
-        if facts.cpu_seconds >= _SATURATED * facts.cpu_capacity:
+        if self.is_crowded:
             return 0.0  # whoever shares the cores waits for them, in reads as anywhere
         outside = max(0.0, facts.busy_seconds - facts.input_cpu_seconds)
         # What memory holds of a cache is not waited for: its threads wait for each other.
@@ -138,9 +143,7 @@ class _Load:
         """Whether steps and the making of batches together take all cores, each a good part."""
         facts = self.facts
         steps = facts.cpu_seconds - facts.input_cpu_seconds
-        return steps >= 0.5 * facts.seconds and (
-            facts.cpu_seconds >= _SATURATED * facts.cpu_capacity
-        )
+        return steps >= 0.5 * facts.seconds and self.is_crowded
 
     def gain(
         self,
@@ -189,8 +192,9 @@ class _Load:
         return max(1.0, facts.seconds / max(other + after, 1e-9))
 
 
-def _ranked(remedies: Iterator[Remedy], worth: float) -> list[Remedy]:
-    """Those that are worth a word: the easiest of the best first, then by gain."""
+def _ranked(load: _Load, worth: float) -> list[Remedy]:
+    """Remedies that are worth a word: the easiest of the best first, then by gain."""
+    remedies = (replace(each, is_least=load.is_crowded) for each in _remedies(load))
     found = sorted((each for each in remedies if each.gain >= worth), key=lambda each: -each.gain)
     if not found:
         return []

@@ -46,16 +46,21 @@ class Remedy:
         words: what to type, or to do.
         gain: how many times as fast epochs would be, at least 1. It is bounded by the model, by
             the processor, and by what the rest of the making of batches takes.
+        is_least: whether it may well be more: cores were crowded, so that steps were slower than
+            they would be then, by nobody knows how much.
     """
 
     kind: RemedyKind
     words: str
     gain: float
+    is_least: bool = False
 
     def __str__(self) -> str:
+        about = "at least" if self.is_least else "about"
         if self.kind == "filled_cache":
-            return f"the cache is being filled: later epochs will be about {_times(self.gain)}"
-        about = "up to" if self.kind in _UP_TO else "about"
+            return f"the cache is being filled: later epochs will be {about} {_times(self.gain)}"
+        if self.kind in _UP_TO:
+            about = "up to"
         return f"{self.words} would make epochs {about} {_times(self.gain)}"
 
 
@@ -116,7 +121,12 @@ class Verdict:
             "data_wait_fraction": self.stall_share,
             "data_wait_ms": self.wait_ms,
             "remedies": [
-                {"kind": each.kind, "words": each.words, "predicted_gain": round(each.gain, 3)}
+                {
+                    "kind": each.kind,
+                    "words": each.words,
+                    "predicted_gain": round(each.gain, 3),
+                    "is_least": each.is_least,
+                }
                 for each in self.remedies
             ],
             "text": str(self),
