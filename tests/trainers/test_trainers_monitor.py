@@ -209,17 +209,15 @@ def test_a_cache_that_is_too_small_is_found(files, tmp_path):
     monitor, history = monitored(loader_of(files(64), size=64, read_seconds=0.05, cache=cache))
     assert 0 < history["cache_hit_rate"][-1] < 0.8
     verdict = monitor.verdict
-    assert (verdict.bound, verdict.cause, verdict.advice) == (
-        "input",
-        "cache_too_small",
-        "cache_limit",
-    )
+    assert verdict.bound == "input"
+    # More threads would help about as much: which comes first depends on the machine.
+    assert "cache_limit" in {each.kind for each in verdict.remedies}
 
 
 def test_a_cache_that_fills_is_what_later_epochs_will_gain_from(files, tmp_path):
     loader = loader_of(files(), read_seconds=0.1, cache=Cache(tmp_path))
     monitor, history = monitored(loader, epochs=3)
-    assert monitor.verdicts[0].advice == "filled_cache"
+    assert "filled_cache" in {each.kind for each in monitor.verdicts[0].remedies}
     assert history["cache_hit_rate"][-1] == 1.0
 
 
