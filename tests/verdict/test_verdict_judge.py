@@ -261,3 +261,9 @@ def test_a_gain_is_said_as_the_least_only_where_cores_were_crowded() -> None:
     assert [each.is_least for each in (free.remedies[0], crowded.remedies[0])] == [False, True]
     assert " about " in str(free)
     assert " at least " in str(crowded)
+
+
+def test_threads_wait_for_storage_also_where_other_programs_take_all_cores() -> None:
+    assert "threads" not in gains(judge(facts(stages={"decode": 20.0})))
+    verdict = judge(facts(**SLOW_READS, free_cpu_seconds=0.1))
+    assert (verdict.cause, verdict.advice) == ("storage", "threads")

@@ -129,7 +129,7 @@ class _Load:
     def waiting(self) -> float:
         """Thread seconds in which a thread waited for storage, not for the processor."""
         facts = self.facts
-        if self.is_crowded:
+        if self.is_crowded and facts.cpu_seconds >= 0.5 * facts.cores * facts.seconds:
             return 0.0  # whoever shares the cores waits for them, in reads as anywhere
         outside = max(0.0, facts.busy_seconds - facts.input_cpu_seconds)
         # What memory holds of a cache is not waited for: its threads wait for each other.
