@@ -287,21 +287,19 @@ def test_who_rested_last_is_called_first(monkeypatch: pytest.MonkeyPatch) -> Non
         if number == 0:
             gates[part].wait(30)
 
-    meter = Meter()
     works = (Numbers(n, 2 if n == 0 else 1, on_make=make) for n in count())
-    window = window_of(works, threads=2, depth=1, meter=meter)
+    window = window_of(works, threads=2, depth=1)
     window.start()
     while len(made_by) < 2:
         time.sleep(0.001)
-    for gate in gates:  # one comes to rest after the other
+    for resting, gate in enumerate(gates, 1):  # one comes to rest after the other
         gate.set()
-        resting = meter.read().idle_seconds
-        while meter.read().idle_seconds <= resting:
+        while len(window._crew._idle) < resting:
             time.sleep(0.001)
-        time.sleep(0.05)
     for _ in range(6):
         window.next()
-        time.sleep(0.005)
+        while len(window._crew._idle) < 2:  # both rest again
+            time.sleep(0.001)
     # And only that one, for works of a single part.
     assert {made_by[n, 0] for n in range(1, 6)} == {made_by[0, 1]}
     window.close()
