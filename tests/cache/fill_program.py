@@ -19,6 +19,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -184,7 +185,8 @@ def stop_at_lock(kind: int, number: int) -> None:
     def lock_and_stop(descriptor: int, operation: int) -> None:
         flock(descriptor, operation)
         if operation & kind and next(numbers) == number:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this very thread: sent to the process, it may go on for a moment.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     fcntl.flock = lock_and_stop
 
