@@ -14,7 +14,8 @@ demo: $(VENV)/jax  ## Train on a drawn set of leaves, in about two minutes
 	$(BIN)/infeed demo
 
 test: $(VENV)/check  ## All tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not alone" -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -m "alone and not slow"
 
 # The oldest numpy that pyproject.toml allows; `make test` runs the same with the newest.
 OLDEST_NUMPY := 1.26.0

@@ -22,6 +22,12 @@ COMPILED = tempfile.mkdtemp(prefix="infeed-tests-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# It writes in place: what a command was killed over, or is still writing, another cannot read, says
+# so, and compiles.
+_CUT_SHORT = "ignore:Error reading persistent compilation cache entry:UserWarning"
+os.environ["PYTHONWARNINGS"] = ",".join(
+    filter(None, [os.environ.get("PYTHONWARNINGS"), _CUT_SHORT])
+)
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and so would the commands
 # that they start.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -64,11 +65,7 @@ class Stages:
     def __post_init__(self) -> None:
         _check_choice("dtype", self.dtype, get_args(PixelType))
         _check_choice("on_bad_image", self.on_bad_image, get_args(OnBadImage))
-        if self.augment is not None and not callable(self.augment):
-            raise ValueError(
-                "augment must be a function of an image and a random word, or None, got "
-                f"{self.augment!r}"
-            )
+        _check_augment(self.augment)
         if self.reencoding is not None:
             _check_choice("reencoding", self.reencoding, get_args(Reencoding))
         if self.label_mode is not None:
@@ -87,6 +84,25 @@ class Stages:
                 f"{printable(manifest.source)}: label_mode='binary' needs exactly 2 classes, there "
                 f"are {manifest.num_classes}. Pass label_mode='int' or 'categorical'."
             )
+
+
+def _check_augment(augment: Augment | None) -> None:
+    """Raises `ValueError` where it is seen without a call that no call would succeed."""
+    if augment is None:
+        return
+    try:
+        signature = inspect.signature(augment)
+    except ValueError:  # one that is written in C and does not tell
+        return
+    except TypeError:
+        signature = inspect.Signature()  # no function at all
+    try:
+        signature.bind(None, 0)
+    except TypeError as error:
+        raise ValueError(
+            "augment must be a function of two arguments, an image and a random word, or None, "
+            f"got {augment!r} ({error}). A Keras layer belongs in the model, after its input."
+        ) from None
 
 
 def name_of(augment: Augment | None) -> str | None:

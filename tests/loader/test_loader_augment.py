@@ -106,9 +106,17 @@ def test_what_it_raises_reaches_the_reader_with_the_record(make_loader: MakeLoad
     assert "batch 0 of epoch 0" in caught.value.__notes__[0]
 
 
-def test_what_cannot_be_called_is_refused(make_loader: MakeLoader) -> None:
-    with pytest.raises(ValueError, match="augment must be a function"):
-        make_loader(augment="flip")
+@pytest.mark.parametrize(
+    "wrong", ["flip", lambda image: image, lambda image, word, more: image, np.zeros((2, 2))]
+)
+def test_what_cannot_be_called_so_is_refused_at_once(make_loader: MakeLoader, wrong: Any) -> None:
+    with pytest.raises(ValueError, match=r"(?s)augment must be a .* Keras layer"):
+        make_loader(augment=wrong)
+
+
+@pytest.mark.parametrize("right", [lambda *both: None, lambda image, word, more=0: None, min])
+def test_what_may_be_called_so_is_taken(make_loader: MakeLoader, right: Any) -> None:
+    assert make_loader(augment=right).augment is right
 
 
 def test_a_run_goes_on_only_with_the_same(make_loader: MakeLoader) -> None:

@@ -280,6 +280,7 @@ def test_verbose_says_what_was_found(folder, capsys):
             "threads must be a whole number, at least 1, or None for all cores, got 0",
         ),
         ({"max_bad": 1.5}, "max_bad must be a count .* got 1.5"),
+        ({"augment": keras.layers.RandomFlip()}, r"RandomFlip.* Keras layer belongs in"),
         ({"on_bad_image": "skip"}, "on_bad_image must be one of .* got 'skip'"),
         ({"remainder": "drop", "batch_size": 22}, "leaves no batch of 21 records"),
     ],

@@ -32,7 +32,10 @@ BACKEND = keras.backend.backend()
 NAMES = {"data_wait_ms", "images_per_second", "cache_hit_rate", "bad_images"}
 
 # Of Keras itself, when it writes its variables to a file under numpy 2.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.alone,
+]
 
 
 class SlowStorage:
@@ -279,11 +282,12 @@ def test_steps_that_take_several_batches_are_measured(pictures):
     assert set(history) >= NAMES
 
 
-def test_one_monitor_serves_several_fits(pictures):
+def test_one_monitor_serves_several_fits(files):
     monitor = InputMonitor(verbose=0)
-    with ImageDataset(pictures.loader(22)) as dataset:
+    # So slow that no epoch is made before it begins, which could not be judged.
+    with ImageDataset(loader_of(files(), read_seconds=0.02)) as dataset:
         for _ in range(2):
-            pictures.model().fit(dataset, epochs=2, verbose=0, callbacks=[monitor])
+            model_of().fit(dataset, epochs=2, verbose=0, callbacks=[monitor])
     assert len(monitor.verdicts) == 4
 
 
