@@ -46,7 +46,7 @@ def test_words_for_people_tell_every_epoch_and_the_ratio(infeed, of_leaves):
     head = next(n for n, line in enumerate(lines) if line.split()[:2] == ["epoch", "images"])
     assert [lines[head + n].split()[:2] for n in (1, 2)] == [["1", "40"], ["2", "40"]]
     assert "Ratio: " in done.stdout
-    assert lines[-1] == "1 bad images were replaced"
+    assert lines[-1] == "Replaced: 1 bad image"
     assert done.stderr == ""
 
 
@@ -205,7 +205,7 @@ def test_names_that_are_no_text_are_read_and_shown(infeed):
         (folder / os.fsdecode(name)).write_bytes(data)
     done = infeed("bench", folder, *SMALL)
     assert done.returncode == 0, done.stderr
-    assert "1 bad images were replaced" in done.stdout
+    assert "Replaced: 1 bad image" in done.stdout
     assert "\x1b" not in done.stdout
 
 

@@ -14,7 +14,7 @@ from infeed.cli.bench_words import compared_in_words
 from infeed.cli.bench_words import in_words as result_in_words
 from infeed.cli.cache_options import cache_fields, cache_options, chosen_cache, in_words
 from infeed.cli.image_set import open_images
-from infeed.cli.output import Output, output_options
+from infeed.cli.output import Output, count, output_options
 from infeed.cli.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -130,7 +130,10 @@ def bench(
 
     loader = loader_of(Sampler(batch_size=batch), bad_images)
     model = None if fit is None else _model(fit, loader)
-    output.say(f"{len(table):,} images, {size}x{size}, {loader.threads} threads{in_words(loader)}")
+    output.say(
+        f"{count(len(table), 'image')}, {size}x{size}, {count(loader.threads, 'thread')}"
+        f"{in_words(loader)}"
+    )
     with ProgressLine(output) as line:
 
         def tell(doing: str) -> None:

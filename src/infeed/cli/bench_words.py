@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from infeed.cli.output import count
+
 if TYPE_CHECKING:
     from infeed.bench import BenchResult, EpochResult
     from infeed.bench.comparison import Comparison
@@ -24,7 +26,7 @@ def in_words(result: BenchResult) -> str:
     if result.fit is not None:
         lines += _fit(result)
     if result.bad_images:
-        lines.append(f"{result.bad_images} bad images were replaced")
+        lines.append(f"Replaced: {count(result.bad_images, 'bad image')}")
     return "\n".join(lines)
 
 
@@ -108,7 +110,7 @@ def _share(epochs: Iterable[EpochResult], stage: str) -> float:
 
 def _limits(result: BenchResult) -> list[str]:
     lines = [
-        f"The decoder alone, {result.limit_processes} processes: "
+        f"The decoder alone, {count(result.limit_processes, 'process')}: "
         f"{result.limit_images_per_second:,.0f} images/s. "
         + (
             "No epoch was decoded, so that there is no ratio."
@@ -166,11 +168,8 @@ def _fit(result: BenchResult) -> list[str]:
         ),
         ("fed / from memory", f"{fit.ratio:.2f}", "", ""),
     ]
-    return [
-        "",
-        *_table(rows),
-        f"Medians of {fit.runs} runs of {fit.steps} steps each way; the ratio is that of the pairs",
-    ]
+    measured = f"Medians of {count(fit.runs, 'run')} of {count(fit.steps, 'step')} each way"
+    return ["", *_table(rows), f"{measured}; the ratio is that of the pairs"]
 
 
 def _figure(value: float) -> str:

@@ -15,7 +15,7 @@ from infeed.cli.bad_images import bad_image_options, bad_images_option, budget
 from infeed.cli.cache_options import CacheFolder, cache_limits, chosen_cache
 from infeed.cli.exits import DATA_PROBLEM, FAILED
 from infeed.cli.image_set import open_images
-from infeed.cli.output import Output, output_options
+from infeed.cli.output import Output, count, output_options
 from infeed.cli.progress import ProgressLine
 from infeed.errors import InfeedError
 
@@ -110,7 +110,7 @@ def fill(
     assert loader.cache is not None
     assert loader.cache_choice is not None
     output.say(
-        f"{len(table):,} images, {size}x{size}, {loader.threads} threads, into "
+        f"{count(len(table), 'image')}, {size}x{size}, {count(loader.threads, 'thread')}, into "
         f"{loader.cache.path}: {loader.cache_choice}"
     )
     try:

@@ -112,10 +112,11 @@ def _as_encoding(match: re.Match[str]) -> str:
 def count(number: int, noun: str) -> str:
     """A number of things.
 
-    >>> count(1, "epoch"), count(2000, "epoch")
-    ('1 epoch', '2,000 epochs')
+    >>> count(1, "epoch"), count(2000, "epoch"), count(61, "class")
+    ('1 epoch', '2,000 epochs', '61 classes')
     """
-    return f"{number:,} {noun}" + "s" * (number != 1)
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{plural}"
 
 
 def duration(seconds: float) -> str:

@@ -199,12 +199,14 @@ def run_training(
             output.say(f"Resuming the run in {folder}.")
         elif resume:
             output.say(f"There is no backup in {folder}: starting at the beginning.")
+        loader = train_set.loader
+        found = count(len(loader.manifest), "image")
+        classes = count(train_set.num_classes, "class")
+        threads = count(loader.threads, "decoding thread")
         validated = "" if val_set is None else f", validated on {len(val_set.loader.manifest)}"
         output.say(
-            f"Training {network.name} ({network.count_params():,} weights) on "
-            f"{len(train_set.loader.manifest):,} images of {train_set.num_classes} classes"
-            f"{validated}; {backend}, {train_set.loader.threads} decoding threads, into {folder}"
-            + in_words(train_set.loader)
+            f"Training {network.name} ({network.count_params():,} weights) on {found} of "
+            f"{classes}{validated}; {backend}, {threads}, into {folder}" + in_words(loader)
         )
         with ProgressLine(output) as line, interrupt.temporary_folder():
             summary = train_model(
@@ -323,7 +325,7 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
     took = duration(summary.seconds)
     speed = f"{summary.images_per_second:,.0f} images/s"
     waiting = f"waiting for data {summary.data_wait_fraction:.1%} of the time"
-    trained = f"{count(summary.epochs, 'epoch')}, {summary.images_seen:,} images"
+    trained = f"{count(summary.epochs, 'epoch')}, {count(summary.images_seen, 'image')}"
     if summary.resumed_at:
         took += f" since step {summary.resumed_at:,}, where it was resumed"
     lines = [
