@@ -69,6 +69,19 @@ class Program:
         return process.returncode, out, said
 
 
+def test_a_module_that_is_being_imported_gets_no_exception(tmp_path: Path) -> None:
+    module = tmp_path / "slow_to_begin.py"
+    module.write_text(
+        "import time\n"
+        f"try:\n    {READY}    time.sleep(60)\n"
+        "except BaseException:\n    print('raised', flush=True)\n    raise\n",
+        "utf-8",
+    )
+    program = Program(f"sys.path.append({str(tmp_path)!r})\nimport slow_to_begin")
+    program.send(signal.SIGINT)
+    assert program.end() == (130, "", "infeed: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("number", "code", "word"),
     [

@@ -39,6 +39,8 @@ PRESS_SECONDS: Final = 0.1
 # After that an object is dead whose death has swallowed an exception.
 _DROPPED_SECONDS: Final = 0.01
 
+_IMPORTING: Final = "<frozen importlib._bootstrap>"  # where Python's own code for it comes from
+
 _WAKE: Final = 0  # no signal has this number
 _SHOW_CURSOR: Final = b"\x1b[?25h"
 
@@ -49,8 +51,10 @@ class Interrupt:
 
     The first raises one `KeyboardInterrupt` in the main thread, whichever signal it was. If that
     has not ended the command in time, or if a second signal comes, a thread of this object removes
-    unfinished files and ends the process, whatever the main thread is busy with. A signal that
-    somebody has chosen to ignore, as `nohup` does, stays ignored.
+    unfinished files and ends the process, whatever the main thread is busy with. While the main
+    thread imports a module the first one does that: many a native module crashes when an exception
+    comes out of what it calls while it begins. A signal that somebody has chosen to ignore, as
+    `nohup` does, stays ignored.
 
     Life cycle: `install` in the main thread; `over` when the command is done, after which a signal
     ends the process at once; `end` ends it. A command reaches it by `Interrupt.current()`.
@@ -194,7 +198,7 @@ class Interrupt:
 
     # In the main thread
 
-    def _on_signal(self, number: int, _: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._is_over:
             if self.number is None:
                 # Nothing is left to tidy up, and threads can no longer be started.
@@ -204,6 +208,9 @@ class Interrupt:
             # Else it ends in a moment: sooner would be before its last word.
         elif self._dropped or not self._raised:
             self._begin(number)
+            if _is_importing(frame):
+                self._leave_now()
+                return
             self._raised, self._dropped = True, False
             raise KeyboardInterrupt
         elif self._pipe is None and self._is_another():
@@ -332,3 +339,12 @@ class Interrupt:
             self.remove()
             os.close(reading)
             signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether this frame, or one that it was called from, is in the middle of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTING:
+            return True
+        frame = frame.f_back
+    return False
