@@ -25,10 +25,10 @@ from infeed.stream.replacement import replacements
 from infeed.stream.watch import GivenUp, Watch
 
 # Rows a task: few enough that the last batch of an epoch still keeps every core busy, many
-# enough that taking a task costs nothing beside making its rows. Kept images are had so fast that
-# it takes more of them.
+# enough that taking a task costs nothing beside making its rows. Rows that are only copied are had
+# so fast that it takes more of them.
 ROWS_PER_TASK = 8
-ROWS_PER_TASK_KEPT = 64
+ROWS_PER_TASK_COPIED = 64
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Tool:
         # Where float32 is asked for, the uint8 rows of a task live here for a moment.
         rows = 0
         if stages.dtype == "float32":
-            rows = ROWS_PER_TASK if stages.store is None else ROWS_PER_TASK_KEPT
+            rows = ROWS_PER_TASK if stages.store is None else ROWS_PER_TASK_COPIED
         self.rows = np.empty((rows, *stages.recipe.shape), np.uint8)
 
 
@@ -70,6 +70,15 @@ class _Task:
         self.checksums: list[int] = []
 
 
+def rows_per_task(stages: Stages) -> int:
+    """How many rows a thread takes at once, in batches that are planned now."""
+    store = stages.store
+    # A JPEG that is decoded again and an augmentation take as long as reading a photo may.
+    if store is not None and store.encoding == "raw" and stages.augment is None and store.is_warm:
+        return ROWS_PER_TASK_COPIED
+    return ROWS_PER_TASK
+
+
 class BatchWork:
     """One batch under way: its parts are slices of its rows."""
 
@@ -86,8 +95,7 @@ class BatchWork:
             epochs, turns = plan.sample_epochs, plan.turns
             words = draws(stages.seed, "augment", epochs, plan.positions, turns)
             self._words = words.tolist()
-        is_warm = stages.store is not None and stages.store.is_warm
-        self._rows = ROWS_PER_TASK_KEPT if is_warm else ROWS_PER_TASK
+        self._rows = rows_per_task(stages)
         self.parts = -(-rows // self._rows)
 
     def make(self, part: int, tool: Tool, /) -> None:

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from infeed.batch_stream import BatchStream
-from infeed.batch_work import ROWS_PER_TASK, BatchWork
+from infeed.batch_work import ROWS_PER_TASK, BatchWork, rows_per_task
 from infeed.cache import Cache, Choice, Counts, Store, can_be_jpeg, encoding_for
 from infeed.errors import ManifestError, ResumeError
 from infeed.identity import identity
@@ -101,7 +101,7 @@ class Loader:
             reason `timed_out`. Looked at while a reader waits for a batch. None: never.
         threads: how many at most; by default as many as cores that this process may use.
         depth: how many batches may be under way or ready at once; by default as many as all
-            threads can have in hand, and two more.
+            threads can have in hand in slices of 8 rows, and two more.
 
     Attributes:
         cursor: the place after the batch that a reader got last from any stream of this loader;
@@ -218,6 +218,14 @@ class Loader:
             f"Loader({len(self.manifest)} records, {self.recipe}, {self.sampler}, "
             f"threads={self.threads})"
         )
+
+    @property
+    def tasks(self) -> int:
+        """How many slices of batches may be in the making at once; more threads rest.
+
+        Fewer, and larger, where a cache holds the images as they are delivered.
+        """
+        return self.depth * -(-self.sampler.batch_size // rows_per_task(self._stages))
 
     def steps(self, epoch: int = 0, *, phase: int = 0) -> int:
         """How many batches epoch `epoch` has."""

@@ -71,15 +71,15 @@ def make_loader(images: Path) -> MakeLoader:
         cache: Cache | Path | None = None,
         names: Sequence[str] | None = None,
         recipe: Recipe | None = None,
+        batch_size: int = 8,
         **options: Any,
     ) -> Loader:
         if names is None:
             names = sorted(path.name for path in images.iterdir())
         manifest = Manifest.from_rows(names, images=images)
         options = {"threads": 2, "max_bad": 0} | options
-        return Loader(
-            manifest, recipe or Recipe(SIZE, SIZE), Sampler(3, batch_size=8), cache=cache, **options
-        )
+        sampler = Sampler(3, batch_size=batch_size)
+        return Loader(manifest, recipe or Recipe(SIZE, SIZE), sampler, cache=cache, **options)
 
     return make
 

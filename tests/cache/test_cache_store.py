@@ -59,6 +59,20 @@ def test_later_epochs_come_from_the_cache_and_are_the_same(
     assert kept.meter.read().seconds["from_cache"] > 0
 
 
+@pytest.mark.parametrize(
+    ("encoding", "augment", "parts"),
+    [("raw", None, 1), ("raw", lambda image, word: None, 2), ("jpeg", None, 2)],
+)
+def test_slices_of_a_batch_are_larger_where_they_are_copied_and_no_more(
+    make_loader: MakeLoader, tmp_path: Path, encoding: Any, augment: Any, parts: int
+) -> None:
+    cache = Cache(tmp_path / "cache", encoding=encoding)
+    loader = make_loader(cache, batch_size=16, augment=augment)
+    assert loader.tasks == 2 * loader.depth
+    epoch_of(loader)
+    assert loader.tasks == parts * loader.depth
+
+
 def test_what_one_process_has_stored_the_next_one_finds(
     make_loader: MakeLoader, tmp_path: Path
 ) -> None:

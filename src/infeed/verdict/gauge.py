@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from infeed.batch_work import ROWS_PER_TASK
 from infeed.cache import Counts
 from infeed.cache.space import free_memory, room_on_disk
 from infeed.loader import Loader
@@ -79,7 +77,7 @@ def facts_between(
         input_cpu_seconds=spent.cpu_seconds,
         cpu_seconds=end.cpu_seconds - begin.cpu_seconds,
         threads=loader.threads,
-        tasks=loader.depth * math.ceil(loader.sampler.batch_size / ROWS_PER_TASK),
+        tasks=loader.tasks,
         cores=usable_cores(),
         free_cpu_seconds=free,
         decoded=spent.decoded,
