@@ -308,7 +308,7 @@ def judge(ending: Ending, said: str) -> None:
     # the process; to a shell it is the same code.
     is_start = ending.code == 1 and "init_import_site" in said
     if ending.code not in (0, 128 + number, -number) and not is_start:
-        ending.faults.append(f"exit code {ending.code}")
+        ending.faults.append(f"exit code {ending.code}, said {said!r}")
     if ending.seconds > LIMIT_SECONDS:
         ending.faults.append(f"took {ending.seconds:.2f} s")
     words = said.strip().splitlines()
