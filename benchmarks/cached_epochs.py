@@ -15,7 +15,7 @@ true random order, all of the same batches:
   keep, `images[positions]`, with float32 multiplied into another fresh array.
 
 Speeds inside `fit` are those of a model that looks at one pixel, on JAX; on the CPU JAX queues
-steps together with their batches unless JAX_CPU_ENABLE_ASYNC_DISPATCH=0, which is set here.
+steps together with their batches unless it is told not to, as here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from pathlib import Path
 from typing import Any, Final
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("JAX_CPU_ENABLE_ASYNC_DISPATCH", "0")
 
 import cv2
 import numpy as np
@@ -244,6 +243,11 @@ def fit_speeds(loader: Loader) -> list[float]:
     import keras
 
     from infeed import ImageDataset
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
     class Clock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
         def __init__(self) -> None:

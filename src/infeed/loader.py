@@ -184,8 +184,8 @@ class Loader:
         self.on_bad_image: OnBadImage = on_bad_image
         self.augment = augment
         self.threads = usable_cores() if threads is None else threads
-        rows = self.threads * min(ROWS_PER_TASK, sampler.batch_size)
-        self.depth = depth or READY + -(-rows // sampler.batch_size)
+        self._own_depth = depth
+        self.depth = self._depth_for(self.threads)
         self.read_timeout_seconds = read_timeout_seconds
         self.quarantine = Quarantine(
             max_bad,
@@ -219,13 +219,16 @@ class Loader:
             f"threads={self.threads})"
         )
 
-    @property
-    def tasks(self) -> int:
+    def tasks(self, threads: int | None = None) -> int:
         """How many slices of batches may be in the making at once; more threads rest.
 
         Fewer, and larger, where a cache holds the images as they are delivered.
+
+        Args:
+            threads: if there were so many; None: as many as there are.
         """
-        return self.depth * -(-self.sampler.batch_size // rows_per_task(self._stages))
+        depth = self.depth if threads is None else self._depth_for(threads)
+        return depth * -(-self.sampler.batch_size // rows_per_task(self._stages))
 
     def steps(self, epoch: int = 0, *, phase: int = 0) -> int:
         """How many batches epoch `epoch` has."""
@@ -381,6 +384,10 @@ class Loader:
                 yield batch.as_tuple(weights=weights)
         finally:
             stream.stop()
+
+    def _depth_for(self, threads: int) -> int:
+        size = self.sampler.batch_size
+        return self._own_depth or READY + -(-threads * min(ROWS_PER_TASK, size) // size)
 
     def _stream(
         self, works: Iterator[BatchWork], delivered: Callable[[Batch], None] | None = None

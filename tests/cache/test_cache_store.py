@@ -68,9 +68,9 @@ def test_slices_of_a_batch_are_larger_where_they_are_copied_and_no_more(
 ) -> None:
     cache = Cache(tmp_path / "cache", encoding=encoding)
     loader = make_loader(cache, batch_size=16, augment=augment)
-    assert loader.tasks == 2 * loader.depth
+    assert loader.tasks() == 2 * loader.depth
     epoch_of(loader)
-    assert loader.tasks == parts * loader.depth
+    assert loader.tasks() == parts * loader.depth
 
 
 def test_what_one_process_has_stored_the_next_one_finds(

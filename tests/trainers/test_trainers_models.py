@@ -120,15 +120,15 @@ def test_a_missing_file_module_or_function_is_refused_by_name(source, monkeypatc
     monkeypatch.chdir(tmp_path)
     path = source("there.py")
     for spec, text in {
-        "gone.py:tiny": f"--model gone.py:tiny: there is no file {tmp_path / 'gone.py'}",
+        "gone.py:tiny": f"model gone.py:tiny: there is no file {tmp_path / 'gone.py'}",
         "infeed_test_gone:tiny": (
-            "--model infeed_test_gone:tiny: there is no module 'infeed_test_gone', "
+            "model infeed_test_gone:tiny: there is no module 'infeed_test_gone', "
             f"neither in {tmp_path} nor installed"
         ),
-        f"{path}:huge": f"--model {path}:huge: {path} has no function 'huge'",
-        f"{path}:number": f"--model {path}:number: {path} has no function 'number'",
+        f"{path}:huge": f"model {path}:huge: {path} has no function 'huge'",
+        f"{path}:number": f"model {path}:number: {path} has no function 'number'",
         f"{path}:nothing": (
-            f"--model {path}:nothing: the function must return a keras.Model, got NoneType"
+            f"model {path}:nothing: the function must return a keras.Model, got NoneType"
         ),
     }.items():
         with pytest.raises(ValueError) as caught:

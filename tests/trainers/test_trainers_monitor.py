@@ -244,6 +244,26 @@ def test_the_first_step_which_compiles_is_left_out(pictures):
     assert monitor.total.seconds < 1.0
 
 
+class Slow(keras.layers.Layer):
+    """Passes pictures on after some 30 ms of arithmetic on the device."""
+
+    def call(self, x):
+        square = keras.ops.ones((700, 700)) * keras.ops.mean(x)
+        for _ in range(6):
+            square = keras.ops.matmul(square, square) / 700.0
+        return x + 0.0 * keras.ops.mean(square)
+
+
+def test_the_speed_of_the_first_epoch_is_not_that_of_handing_steps_to_the_device(pictures):
+    layers = [keras.Input((8, 8, 3)), Slow(), keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = keras.Sequential(layers)
+    model.compile(optimizer="sgd", loss=keras.losses.SparseCategoricalCrossentropy(True))
+    with ImageDataset(pictures.loader(48)) as dataset:
+        history = model.fit(dataset, epochs=3, verbose=0, callbacks=[InputMonitor(verbose=0)])
+    first, *later = history.history["images_per_second"]
+    assert first < 2 * max(later)
+
+
 def test_an_epoch_with_nothing_to_measure_has_no_speed(pictures):
     monitor, history = monitored(pictures.loader(4), epochs=1)
     assert math.isnan(history["data_wait_ms"][0])

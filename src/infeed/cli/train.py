@@ -311,7 +311,7 @@ def _show(line: ProgressLine, progress: Progress) -> None:
     if progress.is_epoch_end:
         line.line(f"{title}  {metrics}  {speed}, {waiting}")
         if progress.verdict is not None:
-            line.line(str(progress.verdict))
+            line.line(as_options(str(progress.verdict)))
         return
     if progress.step == 0 and progress.seconds_left is None:
         line.update(title, 0, progress.steps, "compiling the model")
@@ -334,7 +334,7 @@ def _in_words(summary: TrainingSummary, out: Path) -> str:
         f"At the end: {metrics}.",
     ]
     if summary.verdict is not None:
-        lines.insert(2, str(summary.verdict["text"]))
+        lines.insert(2, as_options(str(summary.verdict["text"])))
     if summary.cache is not None:
         cache = summary.cache
         lines.append(

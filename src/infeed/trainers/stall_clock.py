@@ -47,6 +47,7 @@ class StallClock:
         self._is_asynchronous = is_asynchronous
         self.batches_a_step = batches_a_step
         self._lock = threading.Lock()
+        self._told = threading.Condition(self._lock)
         self._begun = 0  # steps
         self._began = 0.0  # when the last one did
         self._ended = 0  # steps known to have ended
@@ -82,9 +83,21 @@ class StallClock:
                 return
             self._ended = number
             self._ends.append((number, now))
+            self._told.notify_all()
             while self._open and self._open[0][0] <= number:
                 _, asked, delivered = self._open.popleft()
                 self.seconds += max(0.0, delivered - max(asked, now))
+
+    def wait_for_end(self, seconds: float) -> None:
+        """Waits until the step before the last one that has begun is over, no longer than that.
+
+        So that what is counted at this moment belongs together: the trainer may be many steps
+        ahead of the device.
+        """
+        with self._told:
+            if self._is_asynchronous:
+                before = self._begun - 1
+                self._told.wait_for(lambda: self._ended >= before, seconds)
 
     def begin_pass(self) -> None:
         """What another thread has read so far belongs to no step to come."""

@@ -57,7 +57,7 @@ class Facts:
         input_cpu_seconds: processor's time of the stages.
         cpu_seconds: processor's time of the whole process.
         threads: how many make batches.
-        tasks: how many may be under way at once: more threads have nothing to do.
+        tasks: so many threads would have something to do at once; more have not.
         cores: how many the process may use.
         free_cpu_seconds: what the machine's cores had left over for anybody; None: not known.
         decoded: images that were decoded, not taken from a cache.

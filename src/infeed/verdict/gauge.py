@@ -15,6 +15,7 @@ from infeed.read import StampedStorage
 from infeed.stream.cores import usable_cores
 from infeed.stream.meter import Reading
 from infeed.verdict.facts import CacheFacts, Facts
+from infeed.verdict.judge import MOST_THREADS
 
 
 @final
@@ -77,7 +78,7 @@ def facts_between(
         input_cpu_seconds=spent.cpu_seconds,
         cpu_seconds=end.cpu_seconds - begin.cpu_seconds,
         threads=loader.threads,
-        tasks=loader.tasks,
+        tasks=_tasks(loader),
         cores=usable_cores(),
         free_cpu_seconds=free,
         decoded=spent.decoded,
@@ -94,6 +95,11 @@ def facts_between(
         disk_bytes=_room(Path.cwd() if loader.cache is None else loader.cache.folder),
         memory_bytes=free_memory(),
     )
+
+
+def _tasks(loader: Loader) -> int:
+    """As many threads as would have something to do at once."""
+    return max((n for n in range(1, MOST_THREADS + 1) if loader.tasks(n) >= n), default=1)
 
 
 def free_cpu_seconds(*, proc: Path = Path("/proc")) -> float | None:

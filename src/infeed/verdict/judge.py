@@ -24,7 +24,14 @@ WORTH_SHARING = 1.15
 # Of all there is to have of the cores: from here on, threads only take from each other.
 _SATURATED: Final = 0.85
 
-MOST_THREADS = 32
+# A process that has so much of all cores, and could not have more, waits for cores, not for disks.
+_BUSY: Final = 0.25
+
+# From so much processor's time a second on, steps compute on the processor: less is what it takes
+# to keep an accelerator busy.
+_COMPUTES: Final = 0.3
+
+MOST_THREADS: Final = 32
 
 # What an image from a cache takes of a thread: per image, and per byte. 18 to 20 µs at 150 kB raw,
 # 250 µs as JPEG: `benchmarks/README.md`, rounded up.
@@ -58,6 +65,7 @@ _EASE: Final[tuple[RemedyKind, ...]] = (
     "faster_storage",
 )
 _ABOUT_THE_SAME: Final = 0.9
+_WORTH_TYPING: Final = 1.5
 
 
 def judge(facts: Facts) -> Verdict:
@@ -66,7 +74,8 @@ def judge(facts: Facts) -> Verdict:
     The model behind the prediction: input and steps overlap, so that an epoch takes the longest of
     three: the steps alone (the training time without its standing still), the making of the
     batches (thread seconds over threads), and the work of all cores (processor's time over cores).
-    A remedy changes the second and the third.
+    A remedy changes the second and the third; and the first, where the steps compute on the cores
+    that it frees.
     """
     load = _Load(facts)
     groups = load.groups()
@@ -126,10 +135,21 @@ class _Load:
         return self.facts.cpu_seconds >= _SATURATED * self.facts.cpu_capacity
 
     @property
+    def is_busy(self) -> bool:
+        """Whether it computes so much that it must share cores, not only ask now and then."""
+        return self.facts.cpu_seconds >= _BUSY * self.facts.cores * self.facts.seconds
+
+    @property
+    def cores(self) -> float:
+        """So many were there on average: who hardly computes gets one beside other programs."""
+        facts = self.facts
+        return facts.cpu_capacity / facts.seconds if self.is_busy else facts.cores
+
+    @property
     def waiting(self) -> float:
         """Thread seconds in which a thread waited for storage, not for the processor."""
         facts = self.facts
-        if self.is_crowded and facts.cpu_seconds >= 0.5 * facts.cores * facts.seconds:
+        if self.is_crowded and self.is_busy:
             return 0.0  # whoever shares the cores waits for them, in reads as anywhere
         outside = max(0.0, facts.busy_seconds - facts.input_cpu_seconds)
         # What memory holds of a cache is not waited for: its threads wait for each other.
@@ -140,10 +160,15 @@ class _Load:
 
     @property
     def is_shared(self) -> bool:
-        """Whether steps and the making of batches together take all cores, each a good part."""
+        """Whether steps and the making of batches take all cores, and the steps compute there."""
         facts = self.facts
-        steps = facts.cpu_seconds - facts.input_cpu_seconds
-        return steps >= 0.5 * facts.seconds and self.is_crowded
+        least = _COMPUTES * (facts.seconds - facts.stall_seconds)
+        return self.is_crowded and self.is_busy and self.step_cpu >= least
+
+    @property
+    def step_cpu(self) -> float:
+        """Processor's time of the steps."""
+        return max(0.0, self.facts.cpu_seconds - self.facts.input_cpu_seconds)
 
     def gain(
         self,
@@ -178,14 +203,14 @@ class _Load:
         computing = max(facts.busy_seconds - self.waiting, 1e-9)
         share = min(1.0, max(0.0, saved - saved_waiting) / computing)
         freed = share * facts.input_cpu_seconds * min(1.0, per_trained)
-        computed = max(0.0, facts.cpu_seconds - freed) / facts.cores
+        computed = max(0.0, facts.cpu_seconds - freed) / self.cores
         steps = facts.seconds - facts.stall_seconds
+        before = max(steps, made_before, facts.cpu_seconds / self.cores)
         if self.is_shared:
-            # The steps were slow because the making of batches took their cores: on cores of
-            # their own they take at least what they compute.
-            own = max(0.0, facts.cpu_seconds - facts.input_cpu_seconds) / facts.cores
-            steps = min(steps, own) if facts.stall_share >= INPUT_SHARE else 0.0
-        before = max(steps, made_before, facts.cpu_seconds / facts.cores)
+            # The steps were slow because the making of batches took their cores. On cores of their
+            # own they take something between what they compute, spread over all of these, and
+            # what they took: nobody knows what, so the middle of the two.
+            steps = math.sqrt(steps * min(steps, self.step_cpu / self.cores))
         after = max(steps, making, computed, at_least)
         # Time that none of the three explains stays.
         other = max(0.0, facts.seconds - before)
@@ -194,10 +219,20 @@ class _Load:
 
 def _ranked(load: _Load, worth: float) -> list[Remedy]:
     """Remedies that are worth a word: the easiest of the best first, then by gain."""
-    remedies = (replace(each, is_least=load.is_crowded) for each in _remedies(load))
-    found = sorted((each for each in remedies if each.gain >= worth), key=lambda each: -each.gain)
+    found = sorted(
+        (each for each in _remedies(load) if each.gain >= worth), key=lambda each: -each.gain
+    )
     if not found:
         return []
+    if load.is_shared:
+        found = [
+            replace(each, precision="roughly") if each.precision == "about" else each
+            for each in found
+        ]
+    # What can be typed goes before what has to be bought, if it is worth something.
+    typed = [each for each in found if each.kind != "faster_storage"]
+    if typed and typed[0].gain >= min(_WORTH_TYPING, found[0].gain):
+        found = [*typed, *(each for each in found if each.kind == "faster_storage")]
     best = [each for each in found if each.gain >= _ABOUT_THE_SAME * found[0].gain]
     first = min(best, key=lambda each: _EASE.index(each.kind))
     return [first, *(each for each in found if each is not first)]
@@ -215,9 +250,10 @@ def _remedies(load: _Load) -> Iterator[Remedy]:
         "cheaper_augment",
         "a cheaper augment=, or augmentation layers in the model,",
         load.gain(saved=augment),
+        "up to",
     )
-    waiting = min(read, load.waiting)
-    yield Remedy("faster_storage", "faster storage", load.gain(saved=read, saved_waiting=waiting))
+    gain = load.gain(saved=read, saved_waiting=min(read, load.waiting))
+    yield Remedy("faster_storage", "faster storage", gain, "up to")
 
 
 def _more_threads(load: _Load) -> Iterator[Remedy]:
@@ -241,7 +277,8 @@ def _more_threads(load: _Load) -> Iterator[Remedy]:
     # Of what other programs leave, this process has `cpu_seconds` already.
     at_least = max(serial, facts.seconds * facts.cpu_seconds / max(capacity, 1e-9))
     gain = load.gain(threads=wanted / facts.threads, at_least=at_least)
-    yield Remedy("threads", f"threads={wanted}", gain)
+    # Whether a storage answers more requests at once, nobody knows before it is asked to.
+    yield Remedy("threads", f"threads={wanted}", gain, "up to" if waits else "about")
 
 
 def _keeping(load: _Load) -> Iterator[Remedy]:

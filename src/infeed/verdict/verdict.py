@@ -23,8 +23,10 @@ RemedyKind = Literal[
     "faster_storage",
 ]
 
-# Nobody can say what these will cost in the end: the gain is that of costing nothing.
-_UP_TO: Final = ("cheaper_augment", "faster_storage")
+Precision = Literal["about", "roughly", "up to"]
+
+# From here on what is left is too little to be known: the error is as large as the number.
+_MANY: Final = 10
 
 _SHARES: Final = {
     "storage": "reading files",
@@ -44,24 +46,30 @@ class Remedy:
     Attributes:
         kind: which.
         words: what to type, or to do.
-        gain: how many times as fast epochs would be, at least 1. It is bounded by the model, by
-            the processor, and by what the rest of the making of batches takes.
-        is_least: whether it may well be more: cores were crowded, so that steps were slower than
-            they would be then, by nobody knows how much.
+        gain: how many times as fast training would be, validation aside, at least 1. It is bounded
+            by the model, by the processor, and by what the rest of the making of batches takes.
+        precision: of the gain. `roughly`: steps and the making of batches share the cores, and what
+            the steps would take alone is not known, but for a factor of two; `up to`: if the change
+            costs nothing, or if the storage answers as many requests at once as it is asked.
     """
 
     kind: RemedyKind
     words: str
     gain: float
-    is_least: bool = False
+    precision: Precision = "about"
+
+    @property
+    def promise(self) -> str:
+        """The gain in words, such as `about 2.0 times as fast`."""
+        if self.gain >= _MANY and self.precision != "up to":
+            return f"more than {_MANY} times as fast"
+        number = f"{self.gain:.1f}" if self.gain < _MANY else f"{self.gain:.0f}"
+        return f"{self.precision} {number} times as fast"
 
     def __str__(self) -> str:
-        about = "at least" if self.is_least else "about"
         if self.kind == "filled_cache":
-            return f"the cache is being filled: later epochs will be {about} {_times(self.gain)}"
-        if self.kind in _UP_TO:
-            about = "up to"
-        return f"{self.words} would make epochs {about} {_times(self.gain)}"
+            return f"the cache is being filled: later epochs will train {self.promise}"
+        return f"{self.words} would make training {self.promise}"
 
 
 @final
@@ -102,7 +110,7 @@ class Verdict:
 
     @property
     def predicted_gain(self) -> float:
-        """How many times as fast epochs would be with the best remedy; 1 where there is none."""
+        """How many times as fast training would be with the best remedy; 1 where there is none."""
         return self.remedies[0].gain if self.remedies else 1.0
 
     def says_the_same_as(self, other: Verdict | None) -> bool:
@@ -125,7 +133,7 @@ class Verdict:
                     "kind": each.kind,
                     "words": each.words,
                     "predicted_gain": round(each.gain, 3),
-                    "is_least": each.is_least,
+                    "precision": each.precision,
                 }
                 for each in self.remedies
             ],
@@ -154,15 +162,11 @@ class Verdict:
         if not self.remedies:
             return f"{line}. No setting of infeed would change much."
         others = "".join(
-            f"; {each.words} {_times(each.gain)}"
+            f"; {each.words} {each.promise}"
             for each in self.remedies[1:2]
             if each.kind != "filled_cache"
         )
         return f"{line}: {self.remedies[0]}{others}."
-
-
-def _times(gain: float) -> str:
-    return f"{gain:.1f} times as fast" if gain < 10 else f"{gain:.0f} times as fast"
 
 
 def _milliseconds(value: float) -> str:

@@ -93,17 +93,17 @@ def _from_applications(name: str, input_shape: tuple[int, int, int], num_classes
 def _from_function(spec: str, input_shape: tuple[int, int, int], num_classes: int) -> Any:
     source, _, name = spec.rpartition(":")
     if not source or not name:
-        raise ValueError(f"--model {spec}: expected module:function or file.py:function")
+        raise ValueError(f"model {spec}: expected module:function or file.py:function")
     with _naming_the_model(spec):
         module = _run_file(spec, source) if source.endswith(".py") else _imported(spec, source)
     function = getattr(module, name, None)
     if not callable(function):
-        raise ValueError(f"--model {spec}: {source} has no function {name!r}")
+        raise ValueError(f"model {spec}: {source} has no function {name!r}")
     with _naming_the_model(spec):
         model = function(input_shape, num_classes)
     if not isinstance(model, keras.Model):
         raise ValueError(
-            f"--model {spec}: the function must return a keras.Model, got {type(model).__name__}"
+            f"model {spec}: the function must return a keras.Model, got {type(model).__name__}"
         )
     return model
 
@@ -112,7 +112,7 @@ def _run_file(spec: str, source: str) -> ModuleType:
     """The module in a file, under a name of its own: `json.py` is no standard library."""
     path = Path(source).resolve()
     if not path.is_file():
-        raise ValueError(f"--model {spec}: there is no file {path}")
+        raise ValueError(f"model {spec}: there is no file {path}")
     found = importlib.util.spec_from_file_location(f"infeed_model_{path.stem}", path)
     assert found is not None
     assert found.loader is not None
@@ -133,7 +133,7 @@ def _imported(spec: str, name: str) -> ModuleType:
         if error.name is not None and error.name.split(".")[0] != name.split(".")[0]:
             raise
         raise ValueError(
-            f"--model {spec}: there is no module {name!r}, neither in {folder} nor installed"
+            f"model {spec}: there is no module {name!r}, neither in {folder} nor installed"
         ) from None
 
 
@@ -143,10 +143,10 @@ def _naming_the_model(spec: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if str(error).startswith("--model"):
+        if str(error).startswith("model "):
             raise
         raise RuntimeError(
-            f"--model {spec}: {type(error).__name__}: {error}. Run again with --debug to see where."
+            f"model {spec}: {type(error).__name__}: {error}. Run again with --debug to see where."
         ) from error
 
 

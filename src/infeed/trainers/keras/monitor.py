@@ -27,6 +27,9 @@ BATCH_LOG: Final = "data_wait"
 # To leave out the last step of an epoch there must be others.
 _FEWEST_STEPS: Final = 4
 
+# A step that fails on the device never ends; Keras says so later.
+_DEVICE_SECONDS: Final = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -195,9 +198,11 @@ class InputMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         if not self._steps:
             self._first = batch
         elif self._begin is None:
+            self._clock.wait_for_end(_DEVICE_SECONDS)
             self._begin = self._moment(data, in_step=True)
         self._steps += 1
         if self._is_first_epoch and self._is_last(batch) and self._steps >= _FEWEST_STEPS:
+            self._clock.wait_for_end(_DEVICE_SECONDS)
             self._end = self._moment(data, in_step=True)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
