@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,9 +58,7 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
     Raises:
         OSError: it cannot be written; names the file and the cure. The old file stays.
     """
-    # Beside the final file, because os.replace is atomic within one file system only; with its
-    # suffix, because Keras chooses the format by that.
-    partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+    partial = partial_of(path)
     try:
         write(partial)
         if durable:
@@ -75,6 +74,14 @@ def write_whole(path: Path, write: Callable[[Path], object], *, durable: bool = 
     finally:
         with contextlib.suppress(OSError):  # where nothing can be written, nothing is there
             partial.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path:
+    """The name of a file that is being made, of nobody else: not in two calls the same."""
+    # Beside the final file, because os.replace is atomic within one file system only; with its
+    # suffix, because Keras chooses the format by that. The process's number does not tell two
+    # threads apart, nor two containers.
+    return path.with_name(f"{PARTIAL}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
 
 
 def _cure(number: int | None) -> str:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from infeed.whole_file import write_json, write_whole
+from infeed.whole_file import remove_partial_files, write_json, write_text, write_whole
 
 
 def test_names_that_are_no_text_come_back_from_json_as_they_were(tmp_path):
@@ -30,6 +30,30 @@ def test_a_file_that_is_written_by_half_leaves_the_old_one_and_nothing_else(tmp_
         write_whole(path, write)
     assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
     assert path.read_text("utf-8") == "old"
+
+
+def test_two_who_write_a_file_at_once_are_not_in_each_others_way(tmp_path):
+    path = tmp_path / "a.txt"
+
+    def write(partial):
+        partial.write_text("ours", "utf-8")
+        write_text(path, "the other's")
+
+    write_whole(path, write)
+    assert path.read_text("utf-8") == "ours"
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_process_was_writing_is_found_by_its_number(tmp_path):
+    def write(partial):
+        partial.touch()
+        remove_partial_files(tmp_path, process=os.getpid() + 1)
+        assert partial.exists()
+        remove_partial_files(tmp_path, process=os.getpid())
+        assert not partial.exists()
+        partial.touch()
+
+    write_whole(tmp_path / "a.txt", write)
 
 
 def test_a_folder_that_is_gone_is_named_with_the_cure(tmp_path):

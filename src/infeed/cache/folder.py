@@ -28,7 +28,7 @@ SETS_FOLDER: Final = "sets"
 _STORE_NAME: Final = re.compile(r"\d+x\d+-[a-z]+-(?:raw|jpeg)-[0-9a-f]{12}")
 _SEGMENT_NAME: Final = re.compile(rf"[0-9a-f]{{32}}\{SUFFIX}")
 _SET_NAME: Final = re.compile(r"[0-9a-f]{32}\.json")
-_PARTIAL_NAME: Final = re.compile(rf"{PARTIAL}\d+-(.+)")
+_PARTIAL_NAME: Final = re.compile(rf"{PARTIAL}\d+-[0-9a-f]{{8}}-(.+)")
 
 
 @final

@@ -27,7 +27,7 @@ from infeed.cache.format import (
 )
 from infeed.cache.lock import try_lock, unlock
 from infeed.cache.segment import Segment
-from infeed.whole_file import PARTIAL
+from infeed.whole_file import partial_of
 
 # A table row for each of so many bytes, where images differ in size.
 _BYTES_PER_ROW: Final = 2048
@@ -116,7 +116,7 @@ class SegmentWriter:
         path = folder / f"{segment_id.hex()}{SUFFIX}"
         # Under its own name only when it has a header: nobody finds half a one, nor what a kill
         # leaves behind.
-        partial = path.with_name(f"{PARTIAL}{os.getpid()}-{path.name}")
+        partial = partial_of(path)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(partial, flags, 0o666)
         try:
