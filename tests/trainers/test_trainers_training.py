@@ -14,7 +14,13 @@ import pytest
 from infeed import ImageDataset, TooManyBadImagesError
 from infeed.trainers.keras.monitor import EPOCH_LOGS
 from infeed.trainers.keras.training import seed_everything, train_model
-from infeed.trainers.run_folder import BAD_IMAGES_FILES, RUN_FILES, make_run_folder
+from infeed.trainers.run_folder import (
+    BAD_IMAGES_FILES,
+    RUN_FILES,
+    locked,
+    make_run_folder,
+    remove_unfinished_run,
+)
 
 # Of Keras itself, when it writes its variables to a file under numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -222,6 +228,25 @@ def test_the_same_seed_begins_with_the_same_weights(pictures):
 def test_a_run_folder_is_made_with_its_parents(tmp_path):
     out = make_run_folder(tmp_path / "a" / "运行")
     assert out.is_dir()
+
+
+def test_a_run_that_is_refused_leaves_the_list_of_the_one_under_way(pictures, tmp_path):
+    (tmp_path / "bad_images.jsonl").write_text('{"position": 1}\n', "utf-8")
+    train = ImageDataset(pictures.loader(8))
+    with locked(tmp_path), pytest.raises(BlockingIOError, match="is training into"):
+        train_model(pictures.model(), train, None, epochs=1, out=tmp_path)
+    assert (tmp_path / "bad_images.jsonl").read_text("utf-8") == '{"position": 1}\n'
+
+
+def test_the_folder_of_a_run_under_way_is_not_tidied_up(tmp_path):
+    files = {*RUN_FILES, *BAD_IMAGES_FILES, "partial-1-model.keras"} - {"model.keras"}
+    for name in files:
+        (tmp_path / name).touch()
+    with locked(tmp_path):
+        remove_unfinished_run(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == files
+    remove_unfinished_run(tmp_path)
+    assert not tmp_path.exists()
 
 
 def test_an_empty_folder_may_be_the_run_folder_and_a_full_one_not(tmp_path):

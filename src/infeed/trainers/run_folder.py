@@ -156,19 +156,22 @@ def finished_run(folder: Path) -> dict[str, Any] | None:
 def remove_unfinished_run(folder: Path, *, but_bad_images: bool = False) -> None:
     """Removes a new run's folder if it holds neither model nor backup: only our files, if any.
 
+    Nothing of a folder that another process is training into.
+
     Args:
         but_bad_images: leave the list of its bad images, which says why the run ended.
     """
-    if (folder / MODEL_FILE).exists() or has_backup(folder):
-        return
-    # What cannot be removed must not hide why the run has ended.
-    for name in RUN_FILES if but_bad_images else (*RUN_FILES, *BAD_IMAGES_FILES):
-        with contextlib.suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
-    remove_partial_files(folder)
-    for each in (folder / BACKUP_FOLDER, folder):
-        with contextlib.suppress(OSError):  # it holds something of somebody else's
-            each.rmdir()
+    # What cannot be removed, or locked, must not hide why the run has ended.
+    with contextlib.suppress(OSError), locked(folder):
+        if (folder / MODEL_FILE).exists() or has_backup(folder):
+            return
+        for name in RUN_FILES if but_bad_images else (*RUN_FILES, *BAD_IMAGES_FILES):
+            with contextlib.suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+        remove_partial_files(folder)
+        for each in (folder / BACKUP_FOLDER, folder):
+            with contextlib.suppress(OSError):  # it holds something of somebody else's
+                each.rmdir()
 
 
 def read_class_names(path: Path) -> list[str | int]:

@@ -152,6 +152,7 @@ def train_model(
         report: told of progress, a few times a second.
 
     Raises:
+        BlockingIOError: another process is training into `out`; nothing of it is touched.
         ResumeError: `out` holds a backup that cannot be continued so; names what differs.
         TooManyBadImagesError: more bad images than the data sets allow.
         OSError: `out` cannot be written.
@@ -165,12 +166,12 @@ def train_model(
     history: dict[str, list[float]] = {}
     sets = [train] if validation is None else [train, validation]
     quarantines = [each.loader.quarantine for each in sets]
-    if not has_backup(out):
-        for name in BAD_IMAGES_FILES:  # of a run that came to nothing
-            (out / name).unlink(missing_ok=True)
-        _list_bad_images(out, quarantines)
     with contextlib.ExitStack() as closing:
         closing.enter_context(locked(out))
+        if not has_backup(out):
+            for name in BAD_IMAGES_FILES:  # of a run that came to nothing
+                (out / name).unlink(missing_ok=True)
+            _list_bad_images(out, quarantines)
         closing.enter_context(train)
         if validation is not None:
             closing.enter_context(validation)
