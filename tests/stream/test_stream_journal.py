@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -114,6 +115,16 @@ def test_two_processes_can_share_a_journal(tmp_path: Path) -> None:
     assert len(written) == 600
     for who in "ab":
         assert [w["position"] for w in written if w["message"] == who] == list(range(300))
+
+
+def test_a_process_that_keeps_the_file_locked_does_not_stop_the_run(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "bad.jsonl")
+    journal.add(bad(0))
+    # Of another open file, which is all that a lock tells processes apart by.
+    with journal.path.open() as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        journal.add(bad(1))
+    assert [line["position"] for line in lines(journal.path)] == [0, 1]
 
 
 def test_a_later_change_of_the_working_folder_does_not_move_it(

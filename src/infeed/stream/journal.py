@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from infeed.printable import printable
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from infeed.stream.quarantine import BadImage
 
 logger = logging.getLogger(__name__)
+
+_LOCK_SECONDS: Final = 0.2
+_PAUSE_SECONDS: Final = 0.005
 
 
 @final
@@ -94,9 +98,7 @@ class Journal:
     def _write(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         try:
-            # Another process's line grows page by page: without the lock, half of it may be seen.
-            with contextlib.suppress(OSError):  # a file system that has no locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             # A kill or a full disk may have left half a line behind.
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -105,3 +107,22 @@ class Journal:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         finally:
             os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Locks the file if that can be had soon.
+
+    Another process's line grows page by page: without the lock, half of it may be seen, and a
+    line end too many comes between. That is better than to wait for one that does not go on.
+    """
+    until = time.monotonic() + _LOCK_SECONDS
+    with contextlib.suppress(OSError):  # a file system that has no locks
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    return
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return
