@@ -200,6 +200,46 @@ def test_a_fork_does_not_keep_the_lock_of_the_folder(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+# A thread of the child leaves the parent's store; the other one comes before it has done so.
+LEAVING = """
+import os, sys, threading
+from infeed import Loader, Manifest, Recipe, Sampler
+
+loader = Loader(
+    Manifest.from_folders(sys.argv[1], labelled=False), Recipe(8, 8), Sampler(batch_size=8),
+    cache=sys.argv[2],
+)
+loader.batch(0, 0)
+store = loader._stages.store
+parents, renew = store._opened, store._counter.renew
+begun, is_back = threading.Event(), threading.Event()
+
+def slowly():
+    begun.set()
+    is_back.wait(0.5)  # it is not, if it waits for this thread, as it should
+    renew()
+
+store._counter.renew = slowly
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+first = []
+thread = threading.Thread(target=lambda: first.append(store._open()))
+thread.start()
+begun.wait()
+second = store._open()
+is_back.set()
+thread.join()
+os._exit(0 if second is first[0] is not parents else 1)
+"""
+
+
+def test_no_thread_of_a_fork_uses_what_its_parent_has_open(
+    many_images: MakeImages, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", LEAVING, str(many_images(24)), str(tmp_path / "cache")]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+
+
 FORMS = [
     {"color": color, "dtype": dtype, "encoding": encoding, "threads": threads}
     for color, dtype, encoding, threads in itertools.product(

@@ -65,7 +65,7 @@ class Store:
         self._storage = storage
         self._counter = Counter()
         self._say = _Complaints()
-        self._lock = threading.Lock()
+        self._locks: dict[int, threading.Lock] = {}
         self._opened: OpenStore | None = None
         self._use: Use | None = None
         self._process = os.getpid()
@@ -132,8 +132,8 @@ class Store:
 
     def close(self) -> None:
         """Closes its files, and gives back the space that it reserved and did not use."""
-        self._leave_parent()
-        with self._lock:
+        with self._lock():
+            self._leave_parent()
             opened, self._opened = self._opened, None
             use, self._use = self._use, None
             if self._closer is not None:
@@ -149,11 +149,13 @@ class Store:
             return None
 
     def _open(self) -> OpenStore:
-        opened = self._opened
-        if opened is not None and self._process == os.getpid():
-            return opened
-        self._leave_parent()
-        with self._lock:
+        # In this order: what is read after the process is of this process.
+        if self._process == os.getpid():
+            opened = self._opened
+            if opened is not None:
+                return opened
+        with self._lock():
+            self._leave_parent()
             if self._opened is None:
                 self._opened = OpenStore(
                     self.cache,
@@ -169,18 +171,23 @@ class Store:
                 self._closer = weakref.finalize(self, _close, self._opened, self._use, os.getpid())
             return self._opened
 
+    def _lock(self) -> threading.Lock:
+        """That of this process: a parent's thread may have held its own when this one was forked."""
+        # Two threads of a child may come at once: `setdefault` gives both the same.
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
     def _leave_parent(self) -> None:
-        """In a forked process: what is open is the parent's, and the locks may be held there."""
+        """In a forked process: what is open is the parent's. Under the lock of this process."""
         if self._process == os.getpid():
             return
-        self._process = os.getpid()
-        self._lock = threading.Lock()
         self._counter.renew()
         if self._opened is not None:
             self._opened.abandon()
         if self._closer is not None:
             self._closer.detach()
         self._opened = self._use = self._closer = None
+        # Last: from now on other threads believe what is open.
+        self._process = os.getpid()
 
 
 class _Complaints:
