@@ -143,6 +143,24 @@ def test_files_that_cannot_be_given_up_are_said_and_make_no_figure():
     assert result.decoded_images_per_second == result.epochs[1].images_per_second
 
 
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a file system in memory")
+def test_epochs_from_a_cache_that_cannot_be_given_up_make_no_figure(tmp_path):
+    folder = folder_of(tmp_path, {f"{number}.jpg": JPEG for number in range(10)})
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as cache:
+        loader = loader_of(folder, cache=cache)
+        result = bench(loader, epochs=3, cold=True)
+        loader.close()
+    last = result.epochs[2]
+    assert (last.source, last.is_cold) == ("cache", True)
+    if last.files_in_memory is None:
+        assert "cannot be told" in result.cold_failure
+    else:
+        assert last.files_in_memory == 1
+        assert result.cold_cached_images_per_second is None
+
+
 def test_whoever_is_told_may_stop_it(tmp_path):
     folder = folder_of(tmp_path, {f"{number}.jpg": JPEG for number in range(4)})
     told = []

@@ -28,8 +28,9 @@ class EpochResult:
             cache; `both`.
         is_cold: whether memory was asked before to give up what it held of the files; such an
             epoch is no warm one, and a cold one if `files_in_memory` is next to nothing.
-        files_in_memory: 0..1, the share of the image files that memory held at its beginning; None
-            where the system does not tell.
+        files_in_memory: 0..1, the share of the image files that memory held at its beginning, and
+            where it was asked to give them up, of the cache's files if that is larger; None where
+            the system does not tell.
         stages: what the threads did, in thread seconds; all together threads * `seconds`. Those of
             `infeed.stream.meter.STAGES`, and `plan`: which records, and memory for them;
             `wait_for_slot`: the batches ahead were all made and the reader took none; `rest`:
