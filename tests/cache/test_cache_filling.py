@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from infeed import Cache, Recipe
 from infeed.cache import Encoding
 from infeed.cache.filling import Filling
 from infeed.cache.folder import StoreName, segment_paths
+from infeed.cache.writer import SegmentWriter
 
 LONG_AGO = 1_700_000_000
 RECIPE = Recipe(height=16, width=24)
@@ -51,3 +53,25 @@ def test_a_full_segment_is_left_alone_while_the_next_ones_fill(
     assert len(full) >= 3
     assert full == set(segment_paths(folder)) - {last}
     assert {path.stat().st_mtime for path in full} == {LONG_AGO}
+
+
+def test_nothing_is_left_of_a_segment_for_which_too_many_files_are_open(tmp_path: Path) -> None:
+    free = os.dup(0)
+    os.close(free)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))  # one, and it needs two
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            SegmentWriter.create(
+                tmp_path,
+                store_id=bytes(16),
+                slot_bytes=IMAGE_BYTES,
+                size=100_000,
+                description={},
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert list(tmp_path.iterdir()) == []
+    again = os.dup(0)
+    os.close(again)
+    assert again == free

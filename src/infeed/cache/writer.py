@@ -98,7 +98,7 @@ class SegmentWriter:
             description: of the store.
 
         Raises:
-            OSError: no space, no permission, no such folder. Nothing is left of the file.
+            OSError: no space, no permission, no such folder, too many open files. Nothing is left of the file.
         """
         segment_id = secrets.token_bytes(16)
         # Images begin on a page of their own, so that nearly one may be left empty before it.
@@ -125,12 +125,13 @@ class SegmentWriter:
             reserve(descriptor, 0, size)
             _write(descriptor, [header.pack()], 0, HEADER_BYTES)
             partial.rename(path)
+            return cls(Segment(path, descriptor, header))
         except BaseException:
             os.close(descriptor)
-            with contextlib.suppress(OSError):  # the first error is the one to tell
-                partial.unlink(missing_ok=True)
+            for each in (partial, path):
+                with contextlib.suppress(OSError):  # the first error is the one to tell
+                    each.unlink(missing_ok=True)
             raise
-        return cls(Segment(path, descriptor, header))
 
     @classmethod
     def take_over(cls, path: Path, *, store_id: bytes) -> Self | None:
