@@ -108,7 +108,7 @@ def test_what_a_damaged_description_does_not_tell_a_segment_does(tmp_path, image
     folder = tmp_path / "cache"
     fill(folder, images)
     (good,) = contents(folder)
-    for text in ("", "[]", "{"):
+    for text in ("", "[]", "{", "[" * 100_000):
         (folder / good.store / "store.json").write_text(text, "utf-8")
         assert contents(folder) == [good]
     (folder / good.store / "store.json").write_text('{"recipe": 3, "decoder": []}', "utf-8")

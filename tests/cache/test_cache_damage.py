@@ -341,7 +341,12 @@ def test_a_folder_of_a_later_format_is_neither_read_nor_written(
     assert before == {path: path.stat().st_mtime_ns for path in job.cache.rglob("*")}
 
 
-@pytest.mark.parametrize("marker", [b"", bytes(100), b'{"former": ', b"[]", b'{"format": "1"}'])
+NESTED = pytest.param(b"[" * 100_000, id="nested")
+
+
+@pytest.mark.parametrize(
+    "marker", [b"", bytes(100), b'{"former": ', b"[]", b'{"format": "1"}', NESTED]
+)
 def test_a_damaged_marker_hides_no_images(
     program: ModuleType, filled: MakeJob, marker: bytes
 ) -> None:
@@ -365,7 +370,7 @@ def test_a_marker_that_never_came_to_the_disk_is_written_again(
     assert marker.read_bytes() == whole
 
 
-@pytest.mark.parametrize("data", [b"", bytes(300), b'{"format": 1}', b"\xff" * 9])
+@pytest.mark.parametrize("data", [b"", bytes(300), b'{"format": 1}', b"\xff" * 9, NESTED])
 def test_a_damaged_description_is_written_again(
     program: ModuleType, filled: MakeJob, data: bytes
 ) -> None:

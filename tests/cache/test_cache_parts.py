@@ -68,6 +68,16 @@ def test_a_flipped_bit_in_a_header_is_seen(bit: int) -> None:
         Header.unpack(bytes(data))
 
 
+@pytest.mark.parametrize("text", [b"{", b"\xff", b"[]", b"[" * 3000], ids=len)
+def test_a_header_whose_description_is_no_json_is_refused(text: bytes) -> None:
+    data = bytearray(header().pack())
+    data[80:84] = len(text).to_bytes(4, "little")
+    data[88 : 88 + len(text)] = text
+    data[4088:] = checksum(data[:4088]).to_bytes(8, "little")
+    with pytest.raises(FormatError, match="its description is no"):
+        Header.unpack(bytes(data))
+
+
 def test_a_header_of_a_later_version_is_told_from_a_damaged_one() -> None:
     data = bytearray(header().pack())
     data[8] = 2

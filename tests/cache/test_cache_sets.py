@@ -132,7 +132,11 @@ def test_sets_that_share_images_are_told_apart_the_latest_first(cache, images):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"uses": 3}', '{"total": {"hits": "many"}}', "pipe", "folder"]
+    "text",
+    [
+        *("", "[]", "{", '{"uses": 3}', '{"total": {"hits": "many"}}', "pipe", "folder"),
+        pytest.param("[" * 100_000, id="nested"),
+    ],
 )
 def test_a_damaged_file_is_no_use_and_begins_anew(cache, images, text):
     loader = loader_of(cache, images)

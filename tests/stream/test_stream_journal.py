@@ -56,9 +56,9 @@ def test_no_name_breaks_a_line(tmp_path: Path, uri: str) -> None:
 
 def test_what_is_in_the_file_stays_and_half_a_line_harms_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "bad.jsonl"
-    path.write_text('{"position": 1}\n{"posit')
+    path.write_text('{"position": 1}\n' + "[" * 100_000 + '\n{"posit')
     Journal(path).add(bad(2))
-    first, half, last = path.read_text().splitlines()
+    first, _, half, last = path.read_text().splitlines()
     assert json.loads(first) == {"position": 1}
     assert half == '{"posit'
     assert json.loads(last)["position"] == 2

@@ -129,7 +129,7 @@ def _images_in(segment: Segment) -> tuple[int, int]:
 def _description_in(store: Path) -> Mapping[str, Any]:
     """What `store.json` says; empty where it is gone or damaged."""
     path = store / STORE_FILE
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         value = json.loads(path.read_text("utf-8")) if path.is_file() else None
         if isinstance(value, Mapping):
             return value

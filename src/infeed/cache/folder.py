@@ -90,7 +90,7 @@ def read_version(folder: Path) -> int | None:
     try:
         # A pipe of that name would be waited for.
         value = json.loads((folder / MARKER).read_text("utf-8")) if is_cache(folder) else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     version = value.get("format") if isinstance(value, dict) else None
     return version if isinstance(version, int) else None
@@ -147,7 +147,7 @@ def write_store_file(store: Path, name: StoreName) -> None:
         OSError: it cannot be written.
     """
     path, known = store / STORE_FILE, None
-    with contextlib.suppress(OSError, ValueError):  # missing, or damaged: it is written again
+    with contextlib.suppress(OSError, ValueError, RecursionError):  # missing, or damaged
         known = json.loads(path.read_bytes()) if path.is_file() else None
     if known != name.description:
         write_json(path, name.description)

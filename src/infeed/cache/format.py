@@ -127,7 +127,13 @@ class Header:
             _HEADER.unpack_from(sealed)
         )
         text = sealed[_HEADER.size : _HEADER.size + length]
-        return cls(segment_id, store_id, entries, slot, data_at, size, json.loads(text))
+        try:
+            description = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"its description is not JSON: {error}") from None
+        if not isinstance(description, dict):
+            raise FormatError("its description is no object of JSON")
+        return cls(segment_id, store_id, entries, slot, data_at, size, description)
 
 
 def pack_entry(key: bytes, offset: int, length: int, checksum: int, seed: int) -> bytes:

@@ -126,5 +126,5 @@ def _read(path: Path) -> SetUse | None:
         # A pipe of that name would be waited for.
         text = path.read_text("utf-8") if path.is_file() else ""
         return SetUse.from_json(json.loads(text))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -172,7 +172,7 @@ class Store:
             return self._opened
 
     def _lock(self) -> threading.Lock:
-        """That of this process: a parent's thread may have held its own when this one was forked."""
+        """That of this process: a fork may have come while a parent's thread held its own."""
         # Two threads of a child may come at once: `setdefault` gives both the same.
         return self._locks.setdefault(os.getpid(), threading.Lock())
 

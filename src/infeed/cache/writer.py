@@ -98,7 +98,8 @@ class SegmentWriter:
             description: of the store.
 
         Raises:
-            OSError: no space, no permission, no such folder, too many open files. Nothing is left of the file.
+            OSError: no space, no permission, no such folder, too many open files. Nothing is left
+                of the file.
         """
         segment_id = secrets.token_bytes(16)
         # Images begin on a page of their own, so that nearly one may be left empty before it.

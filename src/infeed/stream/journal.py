@@ -90,7 +90,8 @@ class Journal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as lines:
             for line in lines:
-                with contextlib.suppress(ValueError, KeyError, TypeError):  # no line of ours
+                # No line of ours.
+                with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                     value = json.loads(line)
                     self._known.add((value["position"], value["uri"], value["reason"]))
         self._has_begun = True
