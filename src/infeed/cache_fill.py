@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from infeed.loader import Loader
+from infeed.order import Shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +50,27 @@ def fill_cache(
     It may be interrupted at any time; what is there then is only checked by the next pass.
 
     Args:
-        loader: new, in sequential order, and with `on_bad_image="mask"`: a replacement would be
-            looked for in the cache, too.
+        loader: new, in sequential order, with `remainder="keep"` and one shard, so that each image
+            comes once; and with `on_bad_image="mask"`: a replacement would be looked for in the
+            cache, too.
         report: told (images gone through, of how many, images a second) after each batch.
 
     Raises:
-        ValueError: the loader has no cache, or another order.
+        ValueError: the loader has no cache, another order, or not each image once.
         TooManyBadImagesError: more bad images than the loader allows.
     """
     if loader.cache is None:
         raise ValueError("fill_cache needs a loader with cache=, got one without")
-    if loader.sampler.sampling != "sequential" or loader.on_bad_image != "mask":
+    sampler = loader.sampler
+    if sampler.sampling != "sequential" or loader.on_bad_image != "mask":
         raise ValueError(
             "fill_cache needs sampling='sequential' and on_bad_image='mask', got "
-            f"{loader.sampler.sampling!r} and {loader.on_bad_image!r}"
+            f"{sampler.sampling!r} and {loader.on_bad_image!r}"
+        )
+    if sampler.remainder != "keep" or sampler.shard != Shard():
+        raise ValueError(
+            "fill_cache counts each image of the set once: it needs remainder='keep' and no shard, "
+            f"got {sampler.remainder!r} and {sampler.shard}"
         )
     records, done = len(loader.manifest), 0
     start = perf_counter()
@@ -77,7 +85,7 @@ def fill_cache(
     bad = loader.quarantine.count()
     there = counts.hits + counts.stored_by_others
     kept = there + counts.stored + counts.not_stored
-    recovered = records - kept - bad if done == records else len(loader.quarantine.recovered)
+    recovered = records - kept - bad if done == records else loader.quarantine.count_recovered()
     return FillResult(
         records=records,
         there=there,

@@ -9,7 +9,16 @@ import cv2
 import numpy as np
 import pytest
 
-from infeed import Cache, Loader, Manifest, MemoryStorage, Recipe, Sampler, TooManyBadImagesError
+from infeed import (
+    Cache,
+    Loader,
+    Manifest,
+    MemoryStorage,
+    Recipe,
+    Sampler,
+    Shard,
+    TooManyBadImagesError,
+)
 from infeed.cache_fill import fill_cache
 
 COUNT = 30
@@ -30,13 +39,21 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+def faulty_picture() -> bytes:
+    data = picture(9)
+    at = data.index(b"\xff\xdb")
+    return data[:at] + b"junk" + data[at:]
+
+
 def put(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     os.utime(path, (1e9, 1e9))
 
 
-def loader_of(images: Path, cache: Cache | None, sampling="sequential", bad="mask", **options):
-    sampler = Sampler(batch_size=8, sampling=sampling)
+def loader_of(
+    images: Path, cache: Cache | None, sampling="sequential", bad="mask", order=(), **options
+):
+    sampler = Sampler(batch_size=8, sampling=sampling, **dict(order))
     recipe = Recipe(height=16, width=16)
     manifest = Manifest.from_folders(images, labelled=False)
     return Loader(manifest, recipe, sampler, cache=cache, on_bad_image=bad, **options)
@@ -66,9 +83,7 @@ def test_all_is_stored_once_and_then_there(images, tmp_path, encoding):
 
 def test_faulty_files_are_told_from_bad_ones(images, tmp_path):
     put(images / "bad.jpg", b"text")
-    faulty = picture(9)
-    at = faulty.index(b"\xff\xdb")
-    put(images / "faulty.jpg", faulty[:at] + b"junk" + faulty[at:])
+    put(images / "faulty.jpg", faulty_picture())
     loader = loader_of(images, Cache(tmp_path / "cache"))
     assert counts_of(fill_cache(loader)) == (COUNT, 0, 0, 1, 1)
     loader.close()
@@ -112,6 +127,24 @@ def test_what_it_did_not_look_at_is_not_called_missing(images, tmp_path):
     assert result.there + result.not_seen == COUNT - 1
 
 
+def test_faulty_files_are_all_counted_also_where_it_ends_early(tmp_path):
+    faulty, good = faulty_picture(), picture(9)
+    files = {f"{number:04}.jpg": faulty for number in range(1010)}
+    files |= {f"{number:04}.jpg": good for number in range(1010, 1020)}
+    loader = Loader(
+        Manifest.from_rows(list(files)),
+        Recipe(height=8, width=8),
+        Sampler(batch_size=1011, sampling="sequential"),
+        storage=MemoryStorage(files),
+        cache=Cache(tmp_path / "cache", "raw", limit=1),
+        on_bad_image="mask",
+    )
+    result = fill_cache(loader)
+    loader.close()
+    assert list(result.complaints) == ["limit"]
+    assert counts_of(result)[3] == 1010
+
+
 def test_too_many_bad_images_end_it(images, tmp_path):
     put(images / "bad.jpg", b"text")
     loader = loader_of(images, Cache(tmp_path / "cache"), max_bad=0)
@@ -128,6 +161,15 @@ def test_a_loader_that_is_not_for_it_is_refused(images, tmp_path):
         fill_cache(loader_of(images, cache, sampling="shuffle"))
     with pytest.raises(ValueError, match="got 'sequential' and 'replace'"):
         fill_cache(loader_of(images, cache, bad="replace"))
+
+
+@pytest.mark.parametrize(
+    "order", [{"remainder": "pad"}, {"remainder": "drop"}, {"shard": Shard(0, 2)}]
+)
+def test_an_order_in_which_not_each_image_comes_once_is_refused(images, tmp_path, order):
+    loader = loader_of(images, Cache(tmp_path / "cache"), order=order)
+    with pytest.raises(ValueError, match="needs remainder='keep' and no shard, got '"):
+        fill_cache(loader)
 
 
 def test_images_in_memory_are_kept_by_their_content(tmp_path):
