@@ -67,6 +67,22 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been_killed(infeed, trai
     }
 
 
+def test_bad_images_of_the_validation_are_part_of_the_whole_run(infeed, train, leaves):
+    images = infeed.folder / "验证"
+    shutil.copytree(leaves.validation_images, images)
+    next(image for image in sorted(images.rglob("*")) if image.is_file()).write_bytes(b"no image")
+    arguments = ("--val-images", images, "--max-bad", "0.5", "--json")
+    whole = result_of(infeed(*train("--epochs", "2", *arguments)))
+    assert whole["bad_images"] == 2  # one of the leaves to train on is bad, too
+    again = result_of(infeed(*train("--epochs", "2", *arguments, "--resume")))  # validates nothing
+    assert again["bad_images"] == 2
+    more = result_of(infeed(*train("--epochs", "3", *arguments, "--resume")))
+    straight = result_of(infeed(*train("--epochs", "3", *arguments, out="straight")))
+    assert (more["bad_images"], more["val_loss"]) == (2, straight["val_loss"])
+    lines = (infeed.folder / "run" / "val_bad_images.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 1
+
+
 def test_resume_without_anything_to_resume_begins_and_says_so(infeed, train):
     done = infeed(*train("--epochs", "1", "--resume"))
     assert done.returncode == 0, done.stderr
@@ -174,7 +190,7 @@ def test_bad_images_are_counted_over_the_interruption(infeed, train):
     assert first["bad_images"] == 1
     (infeed.folder / "run" / "run.json").unlink()  # as if killed just before
     again = result_of(infeed(*train("--epochs", "1", "--resume", "--json")))
-    assert again["bad_images"] == 1
+    assert again["bad_images"] == 2
     assert again["steps"] == STEPS
     assert again["trained_now"] == 0
 

@@ -14,7 +14,7 @@ from infeed.identity import check_same
 from infeed.order import Cursor
 from infeed.trainers.backup_file import Backup
 from infeed.trainers.backup_folder import BackupFolder
-from infeed.trainers.keras import callback_state, training_state
+from infeed.trainers.keras import callback_state, training_state, validation_state
 from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.fit_call import FitCall
 from infeed.trainers.keras.framework import keras
@@ -29,7 +29,8 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     holds the weights, the optimizer, the states of random generators, what the metrics have
     summed up, what the other callbacks remember (History, EarlyStopping, ReduceLROnPlateau,
     ModelCheckpoint, TensorBoard, and any with `state_dict` and `load_state_dict`), and the place
-    in the data: the number of batches *trained*. It is replaced as a whole, so that a kill at any
+    in the data: the number of batches *trained*, and where the next validation begins, if
+    `validation_data` is an `ImageDataset` too. It is replaced as a whole, so that a kill at any
     instant leaves a state that belongs together. Call the same `fit` again, with a model, data
     and callbacks made in the same way; it ends with the weights of a run that was never
     interrupted.
@@ -53,9 +54,10 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             it began.
 
     Raises:
-        ResumeError: when `fit` begins: the data set, its order or the model are not those of
+        ResumeError: when `fit` begins: a data set, its order or the model are not those of
             the backup; names what differs. Or the backup is damaged.
-        ValueError: `fit` was given data that is not of infeed.
+        ValueError: `fit` was given data that is not of infeed, or one data set for training and
+            for validation.
         OSError: when `fit` begins: `backup_dir` cannot be written. Later ones are logged, and
             training goes on; the last backup stays.
     """
@@ -92,6 +94,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
     def on_train_begin(self, logs: Any = None) -> None:
         self._fit = FitCall()
         self._data = self._dataset()
+        self._validation = _infeed_dataset(self._fit.validation_data)
         self._data.settle()
         self._identity = {
             **self._data.loader.identity(),
@@ -186,8 +189,8 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
 
     def _dataset(self) -> ImageDataset:
         data = self._fit.data if self.dataset is None else self.dataset
-        found = getattr(data, "infeed_dataset", data)
-        if isinstance(found, ImageDataset):
+        found = _infeed_dataset(data)
+        if found is not None:
             return found
         raise ValueError(
             f"infeed.BackupAndRestore continues data sets of infeed, and fit was given "
@@ -212,6 +215,11 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
                 f"BackupAndRestore keeps the optimizer that the model was compiled with, and this "
                 f"model has others ({', '.join(others)}), whose state would be lost."
             )
+        if self._validation is self._data:
+            raise ValueError(
+                "fit was given one data set for training and for validation, each of which would "
+                "move the other's place. Make another one for validation."
+            )
         each = getattr(model, "steps_per_execution", 1)
         if self._is_cut and self._steps % each:
             raise ValueError(
@@ -228,7 +236,9 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         if saved["shards"] != current["shards"]:  # the same epochs, in other steps
             saved.pop("steps_per_epoch", None)
             current.pop("steps_per_epoch", None)
-        check_same(saved, current, f"the backup {self._folder.file}")
+        what = f"the backup {self._folder.file}"
+        check_same(saved, current, what)
+        self._go_on_validating(state, what)
         model = self.model
         if not (model.built and training_state.has_metrics(model, state["variables"])):
             self._build(model)
@@ -257,6 +267,18 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
                 f"with the one that it was made with, {state['keras']}."
             )
         logger.info("Going on with step %d of epoch %d, from %s", batch, epoch, self._folder.file)
+
+    def _go_on_validating(self, state: dict[str, Any], what: str) -> None:
+        if self._validation is None:
+            return
+        if "validation" not in state:
+            logger.warning(
+                "%s was made by an infeed that kept no place of the validation data: if that is "
+                "shuffled or has bad images, its metrics are not those of an uninterrupted run",
+                what,
+            )
+        elif state["validation"] is not None:
+            validation_state.restore(self._validation, state["validation"], what)
 
     def _build(self, model: Any) -> None:
         """Makes what TensorFlow makes in the first step only, as far as it can be made before."""
@@ -295,6 +317,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         sampler, n = self._data.loader.sampler, len(self._data.loader.manifest)
         # The back end may still be training: `self.model` waits until it has.
         variables, arrays = training_state.captured(self.model)
+        validation = self._validation
         state = {
             "keras": keras.__version__,
             "identity": self._identity,
@@ -305,6 +328,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             "trained": self.resumed_at + trained,
             "is_in_epoch": is_in_epoch,
             "bad_images": self._data.loader.quarantine.state_dict(),
+            "validation": None if validation is None else validation_state.captured(validation),
             "variables": variables,
             "callbacks": callback_state.captured(self._others(), arrays),
         }
@@ -312,3 +336,9 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             self._folder.write(state, arrays)
         except OSError as error:
             logger.warning("No backup after step %d of the run: %s", state["trained"], error)
+
+
+def _infeed_dataset(data: Any) -> ImageDataset | None:
+    """The data set of infeed that `fit` was given, or from which that was made; None: no such."""
+    found = getattr(data, "infeed_dataset", data)
+    return found if isinstance(found, ImageDataset) else None

@@ -88,7 +88,8 @@ def image_dataset_from_manifest(
         batch_size: rows a batch.
         image_size: (height, width), or one number for both.
         shuffle: a new order every epoch; False: the order of the manifest.
-        seed: of the order; drawn at random when None (`dataset.loader.sampler.seed` tells).
+        seed: of the order; drawn at random when None (`dataset.loader.sampler.seed` tells), but 0
+            where it has nothing to shuffle or augment.
         validation_split: the share of the manifest to keep for validation, in (0, 1).
         subset: `training`, `validation`, or `both` (two data sets), with `validation_split`.
         interpolation: how images are resized.
@@ -171,8 +172,12 @@ def image_dataset_from_manifest(
     if isinstance(class_weight, str) and class_weight != "balanced":
         raise ValueError(f"class_weight must be 'balanced', a dict or None, got {class_weight!r}")
     _check_split(validation_split, subset, shuffle=shuffle, seed=seed)
+    order = _sampling_of(manifest, sampling, shuffle=shuffle)
     if seed is None:
-        seed = secrets.randbelow(2**31)
+        # In the manifest's order it picks nothing but stand-ins for bad images, and with one that
+        # is drawn the metrics of a run that is gone on with would be others.
+        draws_nothing = order == "sequential" and augment is None
+        seed = 0 if draws_nothing else secrets.randbelow(2**31)
     height, width = _height_and_width(image_size)
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError("Only one of crop_to_aspect_ratio and pad_to_aspect_ratio can be set")
@@ -187,7 +192,7 @@ def image_dataset_from_manifest(
     sampler = Sampler(
         seed=seed,
         batch_size=batch_size,
-        sampling=_sampling_of(manifest, sampling, shuffle=shuffle),
+        sampling=order,
         remainder=remainder,
         shard=shard or Shard(),
     )

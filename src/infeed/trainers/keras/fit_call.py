@@ -20,6 +20,7 @@ class FitCall:
 
     Attributes:
         data: the training data that `fit` was given; None where no `fit` is running.
+        validation_data: as `fit` was given it.
         steps_per_epoch: as `fit` was given it.
         class_weight: as `fit` was given it, with texts for keys as in JSON.
         callbacks: all callbacks of this `fit`, in the order in which they are called.
@@ -30,6 +31,7 @@ class FitCall:
 
     def __init__(self) -> None:
         self.data: Any = None
+        self.validation_data: Any = None
         self.steps_per_epoch: int | None = None
         self.class_weight: dict[str, float] | None = None
         self._list: Any = None
@@ -42,6 +44,7 @@ class FitCall:
                 self._list = names["self"]
             if frame.f_code.co_name == "fit" and "x" in names and "epochs" in names:
                 self.data = names["x"]
+                self.validation_data = names.get("validation_data")
                 self.steps_per_epoch = names.get("steps_per_epoch")
                 if class_weight := names.get("class_weight"):
                     self.class_weight = {str(c): float(w) for c, w in class_weight.items()}
