@@ -37,6 +37,7 @@ class BackupFolder:
     def __init__(self, path: Path, *, keep_previous: bool = False) -> None:
         self.path = path
         self.keep_previous = keep_previous
+        self._last_is_lost = False  # it was found damaged, or could not be read
 
     @property
     def file(self) -> Path:
@@ -73,21 +74,26 @@ class BackupFolder:
             ) from error
 
     def read(self) -> Backup | None:
-        """The last backup, or where it is damaged the one before it; None where there is none.
+        """The last backup, or where that is lost the one before it; None where there is none.
 
         Raises:
             ResumeError: it is damaged and there is no other, or another version wrote it.
+            OSError: it cannot be read and there is no other.
         """
-        backup = None
+        backup, self._last_is_lost = None, False
         try:
             backup = read_backup(self.file)
         except FileNotFoundError:
             pass
-        except ResumeError:
+        except (ResumeError, OSError) as error:
             if not self.previous.exists():
                 raise
+            self._last_is_lost = True
+            is_damaged = isinstance(error, ResumeError)
             logger.warning(
-                "%s is damaged; going on from the backup before it", printable(str(self.file))
+                "%s %s; going on from the backup before it",
+                printable(str(self.file)),
+                "is damaged" if is_damaged else f"cannot be read ({error})",
             )
         if backup is None:
             try:
@@ -110,10 +116,12 @@ class BackupFolder:
             OSError: it cannot be written; what was there can still be read.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if self.keep_previous and self.file.exists():
+        # What is lost must not take the place of the only good one.
+        if self.keep_previous and not self._last_is_lost and self.file.exists():
             self.file.replace(self.previous)
         head = {"format_version": FORMAT_VERSION, "infeed": __version__}
         write_backup(self.file, {**head, **state}, arrays)
+        self._last_is_lost = False
 
     def remove(self) -> None:
         """Removes the backups, and the folder if nothing else is in it."""

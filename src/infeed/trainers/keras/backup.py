@@ -44,7 +44,7 @@ class BackupAndRestore(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         save_freq: `epoch`: after every epoch and its validation; a number: every so many
             batches, and after every epoch.
         double_checkpoint: keep the backup before the last one too, and take it when the last
-            one is damaged.
+            one is damaged or cannot be read.
         delete_checkpoint: remove the backup when `fit` has come to its end.
         dataset: the `ImageDataset` that is trained. Found by itself where `fit` was given it, or
             its `as_tf_dataset()` or `as_torch_loader()`.
