@@ -99,6 +99,26 @@ def test_a_loader_that_is_read_back_makes_the_same_batches(manifest_file, tmp_pa
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
+def test_a_run_of_weighted_records_is_made_again(tmp_path):
+    path = tmp_path / "weighted.csv"
+    path.write_text("file,label,weight\n" + "".join(f"{n}.png,c,{n + 0.5}\n" for n in range(4)))
+    manifest = Manifest.open(path, weight_column="weight")
+    loader = Loader(manifest, Recipe(height=4, width=6), Sampler(batch_size=4))
+    source = ManifestSource(str(path), weight_column="weight")
+    RunData.of(loader, source, steps_per_epoch=1).write(tmp_path)
+    again = RunData.read(tmp_path).loader()
+    assert again.manifest.weights.tolist() == [0.5, 1.5, 2.5, 3.5]
+
+
+def test_a_file_from_before_weights_were_told_is_read(data, tmp_path):
+    data.write(tmp_path)
+    file = tmp_path / "data.json"
+    value = json.loads(file.read_text("utf-8"))
+    del value["source"]["weight_column"]
+    file.write_text(json.dumps(value), "utf-8")
+    assert RunData.read(tmp_path) == data
+
+
 def test_every_step_of_training_is_made_again_pixel_for_pixel(manifest_file, tmp_path):
     source = source_of(manifest_file)
     loader = loader_of(source)

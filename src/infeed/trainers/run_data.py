@@ -35,6 +35,7 @@ class ManifestSource:
         is_folder: whether `path` is a folder of class folders.
         image_column: None: found by itself.
         label_column: None: found by itself.
+        weight_column: None: no weights.
         duplicates: what becomes of a name that comes twice.
         outside: whether a manifest may name files outside its images.
     """
@@ -44,6 +45,7 @@ class ManifestSource:
     is_folder: bool = False
     image_column: str | None = None
     label_column: str | None = None
+    weight_column: str | None = None
     duplicates: Duplicates = "raise"
     outside: bool = False
 
@@ -140,6 +142,7 @@ class RunData:
                 images=source.images,
                 image_column=source.image_column,
                 label_column=source.label_column,
+                weight_column=source.weight_column,
                 class_names=self.class_names or None,
                 labelled=bool(self.class_names),
                 duplicates=source.duplicates,
