@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +10,8 @@ from typing import Any
 from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.keras.monitor import BATCH_LOG, EPOCH_LOGS, InputMonitor
+from infeed.trainers.steps_ahead import StepsAhead
 from infeed.verdict import Verdict
-
-# Keras dispatches steps without waiting for them. On the CPU, JAX lets 32 of them queue, each
-# with its batch: 300 MB at 64x224x224x3, for nothing. Two keep any device busy.
-STEPS_AHEAD = 2
-
-# A step that takes longer, or one whose end is never told because it failed on the device:
-# then Keras raises what happened as soon as it is let go on.
-STEP_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +79,7 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         super().__init__()
         self.steps = 0
         self.images = 0
-        self._ahead = threading.Semaphore(STEPS_AHEAD)
+        self._ahead = StepsAhead()
         self._dataset = dataset
         self._monitor = monitor
         self._report = report
@@ -116,10 +108,10 @@ class ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
         self._step = batch
         if time.perf_counter() - self._told > self._every:
             self._tell(is_epoch_end=False)
-        self._ahead.acquire(timeout=STEP_SECONDS)
+        self._ahead.begin()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._ahead.release()
+        self._ahead.end()
         self._metrics = _metrics(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

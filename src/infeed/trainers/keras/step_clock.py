@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from infeed.trainers.keras.framework import keras
-from infeed.trainers.keras.progress import STEP_SECONDS, STEPS_AHEAD
+from infeed.trainers.steps_ahead import StepsAhead
 
 
 class StepClock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -43,18 +43,18 @@ class StepClock(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no
         self.marks: list[float] = []
         self._tick = tick
         self._mark = mark
-        self._ahead = threading.Semaphore(STEPS_AHEAD)
+        self._ahead = StepsAhead()
         self._lock = threading.Lock()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self._tick()
-        self._ahead.acquire(timeout=STEP_SECONDS)
+        self._ahead.begin()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         with self._lock:
             self.ends.append(time.perf_counter())
             self.marks.append(self._mark())
-        self._ahead.release()
+        self._ahead.end()
 
     @property
     def seconds(self) -> float:
