@@ -345,11 +345,13 @@ def test_a_callback_of_the_users_own_takes_part(run):
             self.rows = self.rows + 1
 
         def state_dict(self):
-            return {"batches": self.batches, "rows": self.rows, "names": ["a", None]}
+            plain = {"names": ["a", None], "best": np.float32(0.5), "is_best": np.bool_(True)}
+            return {"batches": self.batches, "rows": self.rows, **plain}
 
         def load_state_dict(self, state):
             self.batches, self.rows = state["batches"], state["rows"]
             assert state["names"] == ["a", None]
+            assert (state["best"], state["is_best"]) == (0.5, True)
 
     first, second = Counting(), Counting()
     run(stop_after=STEPS + 3, callbacks=[first])
@@ -467,15 +469,31 @@ def test_a_model_with_an_optimizer_that_would_be_lost_is_refused(pictures, tmp_p
         model.fit(data, verbose=0, callbacks=[BackupAndRestore(tmp_path)])
 
 
-def test_a_callback_that_cannot_be_stored_is_refused_by_name_before_training(run):
+@pytest.mark.parametrize(
+    ("state", "name"),
+    [
+        ({"seen": {3}}, r"holds \{3\}"),
+        ({"best": {1: 0.5}}, "has the key 1,"),
+        ({"best": {(1, 2): 0.5}}, r"has the key \(1, 2\),"),
+        ({"seen": 1j}, "holds 1j"),
+        ({"seen": np.complex64(1j)}, "holds np.complex64|holds 1j"),
+        ({"seen": np.datetime64("2026-11-01")}, "holds .*2026-11-01"),
+        ({"seen": np.timedelta64(3, "ns")}, "holds .*3"),
+        ({"seen": np.bytes_(b"a")}, "holds .*b'a'"),
+    ],
+)
+def test_a_callback_that_cannot_be_stored_is_refused_by_name_before_training(run, state, name):
     class Odd(keras.callbacks.Callback):
         def state_dict(self):
-            return {"seen": {3}}
+            return state
 
         def load_state_dict(self, state):
             raise AssertionError
 
-    with pytest.raises(TypeError, match=r"holds \{3\}") as caught:
+        def on_train_batch_begin(self, batch, logs=None):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match=name) as caught:
         run(callbacks=[Odd()])
     assert caught.value.__notes__ == ["This is in what the callback Odd 1 has to remember."]
 

@@ -80,19 +80,28 @@ def _state_of(callback: Any) -> Any:
 
 def _pack(value: Any, arrays: list[np.ndarray]) -> Any:
     """JSON for a value; arrays in it become {"array": their number}."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
+    # Not dates: `item` makes a plain number of one in nanoseconds.
+    is_scalar = isinstance(value, np.generic)
+    plain = value.item() if is_scalar and value.dtype.kind not in "mM" else value
+    if plain is None or isinstance(plain, bool | int | float | str):
+        return plain
     if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):  # JSON would make a text of 1, and give that back
+                raise TypeError(
+                    f"state_dict() of a callback has the key {name!r:.100}, and a backup keeps "
+                    "dicts whose keys are texts"
+                )
         return {"dict": {name: _pack(each, arrays) for name, each in value.items()}}
     if isinstance(value, list | tuple):
         return [_pack(each, arrays) for each in value]
-    array = np.array(keras.ops.convert_to_numpy(value)) if hasattr(value, "__array__") else None
+    array = None
+    if hasattr(value, "__array__") and not is_scalar:
+        array = np.array(keras.ops.convert_to_numpy(value))
     if array is None or array.dtype.kind in "OSU":
         raise TypeError(
-            f"state_dict() of a callback holds {value!r:.100}, and a backup keeps numbers, texts, "
-            "arrays of numbers, and lists and dicts of them"
+            f"state_dict() of a callback holds {value!r:.100}, and a backup keeps real numbers, "
+            "texts, arrays of numbers, and lists and dicts of them"
         )
     arrays.append(array)
     return {"array": len(arrays) - 1}
