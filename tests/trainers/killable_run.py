@@ -93,7 +93,7 @@ def main() -> None:
     held_out = infeed.Loader(
         manifest,
         infeed.Recipe(height=8, width=8),
-        infeed.Sampler(batch_size=8, sampling="sequential"),
+        infeed.Sampler(seed=4, batch_size=8, sampling="replacement"),
         storage=infeed.MemoryStorage(files),
         threads=1,
     )
