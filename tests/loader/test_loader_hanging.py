@@ -135,6 +135,36 @@ def test_leaving_an_epoch_does_not_wait_for_a_read_that_hangs(
     assert time.monotonic() - begin < 10  # and not for ever
 
 
+@pytest.mark.parametrize("seconds", [60.0, None])
+def test_an_epoch_that_was_left_during_a_slow_read_changes_no_pixel_of_the_next_stream(
+    manifest: Manifest, pictures: dict[str, bytes], seconds: float | None
+) -> None:
+    """A trainer's look at the shapes ends like that: storage is slow, and nothing is bad."""
+
+    class SlowAtFirst:
+        is_slow, is_asked, gate = True, threading.Event(), threading.Event()
+
+        def read(self, uri: str) -> bytes:
+            if self.is_slow:
+                self.is_asked.set()
+                self.gate.wait()
+            return pictures[uri]
+
+    storage = SlowAtFirst()
+    recipe, sampler = Recipe(height=16, width=16), Sampler(seed=3, batch_size=8)
+    loader = Loader(
+        manifest, recipe, sampler, storage=storage, threads=2, read_timeout_seconds=seconds
+    )
+    with loader.epoch(0):
+        assert storage.is_asked.wait(30)
+    storage.is_slow = False
+    with loader.epoch(0) as batches:
+        batch = next(batches)
+    storage.gate.set()
+    np.testing.assert_array_equal(batch.sources, batch.positions)
+    assert loader.quarantine.count() == 0
+
+
 def test_a_read_that_hangs_keeps_nothing_from_the_cache(
     manifest: Manifest, hang: Callable[[set[int]], Hanging], tmp_path: Path
 ) -> None:

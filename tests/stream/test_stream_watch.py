@@ -205,6 +205,17 @@ def test_closing_leaves_a_thread_that_hangs_outside_to_itself(gate: threading.Ev
     assert time.monotonic() - begin < 10  # and not for ever
 
 
+def test_what_a_closed_window_still_waits_for_is_waited_for_again(gate: threading.Event) -> None:
+    stuck: set[Hashable] = set()
+    works = [Slow(0, gate, stuck)]
+    window = window_of(iter(works), stuck, timeout_seconds=60)
+    window.start()
+    assert works[0].is_begun.wait(30)
+    window.close()
+    assert not gate.is_set()
+    assert stuck == set()
+
+
 def test_closing_waits_for_a_thread_that_works(gate: threading.Event) -> None:
     stuck: set[Hashable] = set()
     works = [Slow(0, gate, stuck, is_watched=False)]

@@ -151,7 +151,8 @@ class Crew(Generic[Tool, T]):
             if time.monotonic() < end or hand is None or hand.watch is None:
                 return False
             wait = hand.watch.wait
-            if wait is None or not hand.watch.give_up(wait):
+            # It may be as quick as ever: only the reader is in a hurry. The next stream waits for it.
+            if wait is None or not hand.watch.give_up(wait, is_stuck=False):
                 return False
             self._part_with(thread)
             return True

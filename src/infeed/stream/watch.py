@@ -81,13 +81,18 @@ class Watch:
         self._stuck.discard(wait.what)
         raise GivenUp
 
-    def give_up(self, wait: Wait) -> bool:
-        """Gives the thread up; False if it no longer waits for this."""
+    def give_up(self, wait: Wait, *, is_stuck: bool = True) -> bool:
+        """Gives the thread up; False if it no longer waits for this.
+
+        Args:
+            is_stuck: whether others shall not wait for it either until it comes back.
+        """
         with self._lock:
             if not self._waits or self._waits[-1] is not wait:
                 return False
             self._given_up.set()
-            self._stuck.add(wait.what)
+            if is_stuck:
+                self._stuck.add(wait.what)
             return True
 
 
