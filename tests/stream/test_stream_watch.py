@@ -216,6 +216,20 @@ def test_what_a_closed_window_still_waits_for_is_waited_for_again(gate: threadin
     assert stuck == set()
 
 
+def test_two_may_close_while_a_thread_hangs(gate: threading.Event) -> None:
+    stuck: set[Hashable] = set()
+    works = [Slow(0, gate, stuck)]
+    window = window_of(iter(works), stuck, timeout_seconds=60)
+    window.start()
+    assert works[0].is_begun.wait(30)
+    closing = [threading.Thread(target=window.close) for _ in range(2)]
+    for thread in closing:
+        thread.start()
+    for thread in closing:
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 def test_closing_waits_for_a_thread_that_works(gate: threading.Event) -> None:
     stuck: set[Hashable] = set()
     works = [Slow(0, gate, stuck, is_watched=False)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -198,6 +199,26 @@ def test_idle_threads_end_and_come_back_when_the_reader_does() -> None:
     window.close()
 
 
+OneInHand = tuple[Window[None, list[int]], threading.Thread, threading.Event]
+
+
+@pytest.fixture
+def one_in_hand() -> Iterator[OneInHand]:
+    """A window whose thread has a part in hand, the thread, and what lets it go on."""
+    in_hand: queue.SimpleQueue[threading.Thread] = queue.SimpleQueue()
+    go_on = threading.Event()
+
+    def slow(number: int, part: int) -> None:
+        in_hand.put(threading.current_thread())
+        go_on.wait(timeout=30)
+
+    window = window_of((Numbers(n, on_make=slow) for n in count()), threads=1)
+    window.start()
+    yield window, in_hand.get(timeout=30), go_on
+    go_on.set()
+    window.close()
+
+
 def test_closing_waits_only_for_the_part_in_hand() -> None:
     in_hand, go_on = threading.Event(), threading.Event()
     made = []
@@ -216,6 +237,41 @@ def test_closing_waits_only_for_the_part_in_hand() -> None:
     closing.join(timeout=30)
     assert not closing.is_alive()
     assert len(made) == 1
+
+
+def test_whoever_closes_second_waits_too(one_in_hand: OneInHand) -> None:
+    window, _, go_on = one_in_hand
+    closing = threading.Thread(target=window.close)
+    closing.start()
+    while not window._crew._closed:
+        time.sleep(0.001)
+    second = threading.Thread(target=window.close)
+    second.start()
+    second.join(0.05)  # it would be over by then; where it is not begun yet, nothing is proved
+    assert second.is_alive()
+    go_on.set()
+    for thread in (closing, second):
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_a_close_that_ctrl_c_ends_can_be_made_up_for(one_in_hand: OneInHand) -> None:
+    window, thread, go_on = one_in_hand
+
+    def interrupt() -> None:
+        while not window._crew._closed:
+            time.sleep(0.001)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    helper = threading.Thread(target=interrupt)
+    helper.start()
+    with pytest.raises(KeyboardInterrupt):
+        window.close()
+    helper.join(30)
+    assert thread.is_alive()
+    go_on.set()
+    window.close()  # as the interpreter does before it exits
+    assert not thread.is_alive()
 
 
 def test_a_reader_that_waits_in_another_thread_is_woken_by_close() -> None:

@@ -83,7 +83,9 @@ class Crew(Generic[Tool, T]):
         self._idle: list[threading.Condition] = []  # each with a thread that waits to be called
         self._schedule = schedule
         self._window: deque[Entry[Tool, T]] = deque()
-        self._threads: list[threading.Thread] = []  # started, not joined and not given up
+        self._threads: list[threading.Thread] = []  # started, not given up
+        self._running: set[threading.Thread] = set()  # of these, the ones that are at it
+        self._ended = threading.Condition(self._lock)  # who waits for them to end waits here
         self._hands: dict[threading.Thread, Hand[Tool, T]] = {}
         self._alive = 0  # of these, the ones that have not come to their end
         self._active = 0  # of these, the ones that work, or are about to claim a part
@@ -135,27 +137,37 @@ class Crew(Generic[Tool, T]):
         self.stop()
         if self.is_abroad():
             return
-        with self._lock:
-            threads, self._threads = self._threads, []
         end = time.monotonic() + CLOSING_SECONDS
-        for thread in threads:
-            if thread is threading.current_thread():
-                continue
-            while thread.is_alive() and not self._is_left(thread, end):
-                thread.join(max(0.01, end - time.monotonic()))
-
-    def _is_left(self, thread: threading.Thread, end: float) -> bool:
-        """Gives a thread up that waits for something outside when it is time to close."""
         with self._lock:
-            hand = self._hands.get(thread)
-            if time.monotonic() < end or hand is None or hand.watch is None:
-                return False
-            wait = hand.watch.wait
-            # It may be as quick as ever: only the reader is in a hurry. The next stream waits for it.
-            if wait is None or not hand.watch.give_up(wait, is_stuck=False):
-                return False
-            self._part_with(thread)
-            return True
+            # They stay on the list: this call may be ended by a Ctrl-C, and others may close, too.
+            threads = self._threads.copy()
+        for thread in threads:
+            if thread is not threading.current_thread() and self._has_ended(thread, end):
+                thread.join()
+
+    def _has_ended(self, thread: threading.Thread, end: float) -> bool:
+        """Waits for that; False where it was given up, or never began."""
+        with self._lock:
+            # Not by `join`: where a Ctrl-C ends that, Python 3.11 takes the thread for ended, and
+            # nobody can wait for it any more.
+            while thread in self._running:
+                left = end - time.monotonic()
+                if left <= 0 and self._is_left(thread):
+                    return False
+                self._ended.wait(max(0.01, left))
+            return thread in self._threads and thread.is_alive()
+
+    def _is_left(self, thread: threading.Thread) -> bool:
+        """Gives a thread up that waits for something outside."""
+        hand = self._hands.get(thread)
+        if hand is None or hand.watch is None:
+            return False
+        wait = hand.watch.wait
+        # It may be as quick as ever: only the reader is in a hurry. The next stream waits for it.
+        if wait is None or not hand.watch.give_up(wait, is_stuck=False):
+            return False
+        self._part_with(thread)
+        return True
 
     def _give_up_overdue(self) -> float | None:
         """Gives threads up that have waited too long; seconds until the next look, None: never.
@@ -193,9 +205,11 @@ class Crew(Generic[Tool, T]):
         if thread in self._threads:
             self._threads.remove(thread)
         self._active -= 1
-        self._count_out()
+        self._count_out(thread)
 
-    def _count_out(self) -> None:
+    def _count_out(self, thread: threading.Thread) -> None:
+        self._running.discard(thread)
+        self._ended.notify_all()
         self._alive -= 1
         if not self._alive:
             atexit.unregister(self.close)
@@ -220,7 +234,7 @@ class Crew(Generic[Tool, T]):
             self._threads.remove(thread)
             self._called -= 1
             self._active -= 1
-            self._count_out()
+            self._count_out(thread)
             raise
 
     def _call_threads(self) -> None:
@@ -256,7 +270,9 @@ class Crew(Generic[Tool, T]):
 
     def _run(self) -> None:
         """The life of a thread."""
+        thread = threading.current_thread()
         with self._lock:
+            self._running.add(thread)
             self._called -= 1
         try:
             self._make_parts()
@@ -265,8 +281,8 @@ class Crew(Generic[Tool, T]):
         except BaseException as error:  # noqa: BLE001 - it is raised in the reader
             self._fail(error)
         with self._lock:
-            self._hands.pop(threading.current_thread(), None)
-            self._count_out()
+            self._hands.pop(thread, None)
+            self._count_out(thread)
 
     def _make_parts(self) -> None:
         tool = self._make_tool()
