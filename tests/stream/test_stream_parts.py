@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import threading
@@ -117,8 +118,30 @@ def test_a_batch_is_handed_over_as_keras_takes_it() -> None:
     assert [len(batch().as_tuple()), len(batch().as_tuple(weights=True))] == [2, 3]
 
 
+def test_the_time_of_a_rest_is_taken_under_the_lock() -> None:
+    """Were it before, a reading in between would have counted beyond the end of the rest."""
+    ticks = iter((3.0, 4.0, 5.0, 7.0, 8.0))
+
+    def clock() -> float:
+        assert meter._lock.locked()
+        return next(ticks)
+
+    meter = Meter(clock=clock)
+    began = meter.begin_idle()
+    readings = [meter.read(), meter.read()]
+    meter.end_idle(began)
+    readings.append(meter.read())
+    assert [reading.idle_seconds for reading in readings] == [1.0, 2.0, 4.0]
+
+
 def test_counters_add_up_over_threads() -> None:
-    meter = Meter()
+    times = threading.local()
+
+    def clock() -> float:  # each thread rests from 3.0 to 3.25, again and again
+        times.ticks = getattr(times, "ticks", None) or itertools.cycle((3.0, 3.25))
+        return next(times.ticks)
+
+    meter = Meter(clock=clock)
     before = meter.read()
 
     def work() -> None:
@@ -133,8 +156,7 @@ def test_counters_add_up_over_threads() -> None:
                 least_pixels=2,
             )
             meter.add_turn(busy=0.5, plan=0.125)
-            meter.begin_idle(3.0)
-            meter.end_idle(3.0, 3.25)
+            meter.end_idle(meter.begin_idle())
             meter.add_delivery(wait=0.5, hand_over=0.25, first=False)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

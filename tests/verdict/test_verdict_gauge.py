@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -58,6 +59,16 @@ def test_the_error_of_two_clocks_does_not_stop_a_training() -> None:
     facts = facts_of(loader_of(), stall_seconds=1e6)
     assert facts.stall_seconds == facts.seconds
     assert facts_of(loader_of(), stall_seconds=-1e-9).stall_seconds == 0
+
+
+def test_the_error_of_sums_of_floats_does_not_stop_a_training() -> None:
+    loader = loader_of()
+    begin = mark(loader)
+    less = replace(begin.reading, idle_seconds=begin.reading.idle_seconds - 1e-9)
+    facts = facts_between(
+        begin, replace(mark(loader), reading=less), loader, stall_seconds=0, steps=0, images=0
+    )
+    assert facts.idle_seconds == 0
 
 
 def test_a_storage_without_stamps_is_read_in_spite_of_a_cache(tmp_path: Any) -> None:

@@ -335,12 +335,11 @@ class Crew(Generic[Tool, T]):
 
     def _wait_to_be_called(self, turn: _Turn) -> bool:
         """Whether this thread was called; otherwise it is counted out."""
-        begin = time.perf_counter()
         self._active -= 1
         self._idle.append(turn.call)
-        self._meter.begin_idle(begin)
+        began = self._meter.begin_idle()
         turn.call.wait(IDLE_SECONDS)
-        self._meter.end_idle(begin, time.perf_counter())
+        self._meter.end_idle(began)
         if turn.call in self._idle:
             self._idle.remove(turn.call)
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,9 +80,14 @@ class Reading:
 
 
 class Meter:
-    """Counters that many threads add to, a slice of a batch at a time."""
+    """Counters that many threads add to, a slice of a batch at a time.
 
-    def __init__(self) -> None:
+    Args:
+        clock: seconds, of what the threads time themselves with; another one in tests.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._images = 0
         self._seconds = [0.0] * len(STAGES)
@@ -125,18 +130,21 @@ class Meter:
             for stage, spent in enumerate(seconds):
                 self._seconds[stage] += spent
 
-    def begin_idle(self, now: float) -> None:
-        """A thread has nothing to do from `now` on, of `time.perf_counter`."""
+    def begin_idle(self) -> float:
+        """A thread has nothing to do from now on; when that is, of the clock."""
         with self._lock:
+            now = self._clock()
             self._resting += 1
             self._rests_began += now
+            return now
 
-    def end_idle(self, began: float, now: float) -> None:
-        """It has, again, or it ends; `began` is what `begin_idle` was told."""
+    def end_idle(self, began: float) -> None:
+        """It has, again, or it ends; `began` is what `begin_idle` has told."""
         with self._lock:
+            # The time is taken here: a reading that came before has counted up to its own.
             self._resting -= 1
             self._rests_began -= began
-            self._idle += now - began
+            self._idle += self._clock() - began
 
     def add_turn(self, *, busy: float, plan: float) -> None:
         """Counts what a thread did from the end of one task to the end of the next."""
@@ -160,7 +168,7 @@ class Meter:
                 seconds=dict(zip(STAGES, self._seconds, strict=True)),
                 busy_seconds=self._busy,
                 # With what those have rested who rest now: no part of it belongs to a later time.
-                idle_seconds=self._idle + self._resting * time.perf_counter() - self._rests_began,
+                idle_seconds=self._idle + self._resting * self._clock() - self._rests_began,
                 plan_seconds=self._plan,
                 hand_over_seconds=self._hand_over,
                 wait_seconds=self._wait,

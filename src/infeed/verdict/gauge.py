@@ -74,7 +74,8 @@ def facts_between(
         made=spent.images,
         stage_seconds=spent.seconds,
         busy_seconds=spent.busy_seconds,
-        idle_seconds=spent.idle_seconds,
+        # A difference of sums of floats: of nothing, it may be a little less than that.
+        idle_seconds=max(0.0, spent.idle_seconds),
         input_cpu_seconds=spent.cpu_seconds,
         cpu_seconds=end.cpu_seconds - begin.cpu_seconds,
         threads=loader.threads,
