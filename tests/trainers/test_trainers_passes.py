@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from infeed import BadImageError, Cursor, LoaderClosedError
+from infeed import (
+    BadImageError,
+    Cursor,
+    Loader,
+    LoaderClosedError,
+    Manifest,
+    Recipe,
+    Sampler,
+)
 from infeed.trainers.passes import Passes
 
 
@@ -61,6 +71,31 @@ def test_a_pass_begun_in_earnest_is_no_look_however_short(passes, records):
     steps = short.length
     for epoch in range(3):
         assert play(short, f"N N N E B N N G{steps} N E") == places(epoch, *range(steps))
+
+
+def test_close_wakes_a_reader_that_waits_for_a_batch():
+    gate = threading.Event()
+
+    class Gated:
+        def read(self, uri):
+            gate.wait(10)
+            gate.set()
+            return b""
+
+    manifest, recipe = Manifest.from_rows(["a.png", "b.png"]), Recipe(height=8, width=8)
+    waiting = Passes(Loader(manifest, recipe, Sampler(), storage=Gated()), look=2)
+    waiting.begin()
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(waiting.take)
+        while waiting._lock.acquire(blocking=False):  # until the reader has it, and waits
+            waiting._lock.release()
+            time.sleep(0.001)
+        waiting.close()
+        was_waited_for = not gate.is_set()
+        gate.set()
+        with pytest.raises(LoaderClosedError):
+            reader.result(30)
+    assert was_waited_for
 
 
 def test_an_end_in_the_middle_of_a_pass_pauses_it(passes):

@@ -222,7 +222,13 @@ class Passes:
         self.seek(self._loader.sampler.advance(self._records, start, length))
 
     def close(self) -> None:
-        """Ends the threads and drops the batches made ahead; the same pass comes next."""
+        """Ends the threads and drops the batches made ahead; the same pass comes next.
+
+        Whoever waits for a batch meanwhile gets a `LoaderClosedError`.
+        """
+        stream = self._stream
+        if stream is not None:
+            stream.stop()  # or the reader would keep the lock until its batch is made
         with self._lock:
             self._stage, self._taken = "idle", 0
             self._end_stream()
