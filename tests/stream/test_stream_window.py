@@ -124,6 +124,21 @@ def test_an_error_reaches_the_reader_after_all_earlier_works_with_its_own_traceb
         window.next()
 
 
+def test_an_error_in_a_result_ends_the_window_so_that_no_work_is_passed_over() -> None:
+    class NoMemory(Numbers):
+        def result(self) -> list[int]:
+            if self.number == 1:
+                raise MemoryError("no labels")
+            return super().result()
+
+    window = window_of(NoMemory(number) for number in count())
+    assert window.next() == [0, 1, 2]
+    with pytest.raises(MemoryError, match="no labels"):
+        window.next()
+    with pytest.raises(LoaderClosedError):
+        window.next()
+
+
 def test_a_worker_that_calls_sys_exit_is_an_error_in_the_reader_not_a_silent_stall() -> None:
     window = window_of(Numbers(0, on_make=lambda number, part: sys.exit(3)) for _ in range(1))
     # As itself it would end the reader's program, without a word.

@@ -82,8 +82,8 @@ class Window(Generic[Tool, T]):
             StopIteration: the schedule is exhausted.
             LoaderClosedError: the window was closed.
             StalledError: a thread has waited too long for what the work cannot do without.
-            Exception: whatever a part of this work raised, with its own traceback. The
-                window is closed then.
+            Exception: whatever this work raised, a part of it or its result, with its own
+                traceback. The window is closed then.
         """
         begin = time.perf_counter()
         if self._crew.is_abroad():
@@ -93,13 +93,14 @@ class Window(Generic[Tool, T]):
             )
         try:
             work = self._crew.take()
+            made = time.perf_counter()
+            result = work.result()
         except StopIteration:
             raise
         except BaseException:
+            # Also where it is the result: that work is gone, and must not be passed over.
             self.close()
             raise
-        made = time.perf_counter()
-        result = work.result()
         self._meter.add_delivery(
             wait=made - begin, hand_over=time.perf_counter() - made, first=self._delivered == 0
         )
