@@ -181,6 +181,30 @@ def test_a_thread_that_comes_back_late_touches_nothing(gate: threading.Event) ->
     window.close()
 
 
+def test_where_no_other_thread_can_take_the_part_over_the_reader_gets_the_error(
+    gate: threading.Event,
+) -> None:
+    tools: list[Tool] = []
+
+    def make_tool() -> Tool:
+        if tools:
+            raise MemoryError("no second tool")
+        tools.append(Tool(set()))
+        return tools[0]
+
+    window = Window(
+        iter([Slow(0, gate, set())]),
+        make_tool,
+        threads=1,
+        depth=1,
+        meter=Meter(),
+        watch_of=lambda tool: tool.watch,
+        timeout_seconds=0.1,
+    )
+    with pytest.raises(MemoryError, match="no second tool"):
+        window.next()
+
+
 def test_a_wait_that_the_work_cannot_do_without_is_an_error(gate: threading.Event) -> None:
     stuck: set[Hashable] = set()
     window = window_of((Slow(n, gate, stuck, is_optional=False) for n in count()), stuck)

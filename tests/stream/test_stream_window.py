@@ -169,6 +169,32 @@ def test_a_tool_that_cannot_be_made_is_an_error_in_the_reader() -> None:
         window.next()
 
 
+def test_a_failure_between_making_a_part_and_saying_so_is_an_error_in_the_reader() -> None:
+    class NoMemory(Meter):
+        def add_turn(self, *, busy: float, plan: float) -> None:
+            raise MemoryError("not even for this")
+
+    window = window_of((Numbers(n, 1) for n in range(2)), threads=1, depth=2, meter=NoMemory())
+    with pytest.raises(MemoryError, match="not even for this"):
+        window.next()
+
+
+@pytest.mark.parametrize("where", ["schedule", "tool"])
+def test_sys_exit_outside_a_part_is_an_error_too(where: str) -> None:
+    def works() -> Iterator[Numbers]:
+        if where == "schedule":
+            sys.exit(3)
+        yield Numbers(0)
+
+    def make_tool() -> None:
+        if where == "tool":
+            sys.exit(3)
+
+    window = Window(works(), make_tool, threads=1, depth=1, meter=Meter())
+    with pytest.raises(RuntimeError, match=r"SystemExit\(3\) was raised in a thread"):
+        window.next()
+
+
 def test_each_thread_has_a_tool_of_its_own() -> None:
     users: dict[int, set[int]] = {}
 

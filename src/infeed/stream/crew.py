@@ -358,7 +358,7 @@ class Crew(Generic[Tool, T]):
         except BaseException as error:  # noqa: BLE001 - it is raised in the reader
             # Here, before the lock is given away: another thread would ask again, find a
             # generator that has ended, and the epoch would seem to be over.
-            self._append_failed(error)
+            self._append_failed(_as_error(error))
             return
         entry = Entry(work)
         self._window.append(entry)
@@ -369,24 +369,32 @@ class Crew(Generic[Tool, T]):
         with self._lock:
             entry.made += 1
             if error is not None and entry.error is None:
-                entry.error = error
-                # Nothing after a failed work is delivered: begin nothing new.
-                self._exhausted = True
-                self._call_all()
+                self._end_with(entry, error)
             if entry.is_done:
                 self._ready.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        """Lets the reader find an error that belongs to no work."""
+        """Lets the reader find an error that no part has raised."""
         with self._lock:
             self._active -= 1
-            if not self._closed:
-                self._append_failed(error)
+            if self._closed:
+                return
+            # The part that this thread had in hand, or was for, may never be made: so the reader
+            # must find the error before it waits for any.
+            for entry in self._window:
+                if not entry.is_done:
+                    self._end_with(entry, _as_error(error))
+                    return
+            self._append_failed(_as_error(error))
 
-    def _append_failed(self, error: BaseException) -> None:
+    def _append_failed(self, error: Exception) -> None:
         failed: Entry[Tool, T] = Entry(Nothing())
-        failed.error = error
         self._window.append(failed)
+        self._end_with(failed, error)
+
+    def _end_with(self, entry: Entry[Tool, T], error: BaseException) -> None:
+        """Nothing after a failed work is delivered: begin nothing new."""
+        entry.error = error
         self._exhausted = True
         self._call_all()
         self._ready.notify_all()
