@@ -19,6 +19,7 @@ LAYERS = (
     "errors",
     "printable",
     "plain_file",
+    "process_lock",
     "whole_file",
     "manifest",
     "order",

@@ -78,6 +78,30 @@ def test_a_child_of_multiprocessing_makes_batches_and_exits(run):
     assert (done.returncode, done.stdout) == (0, "0 True\n"), done.stderr
 
 
+@pytest.mark.parametrize("whose", ["meter", "quarantine", "quarantine.journal"])
+def test_a_lock_that_another_thread_holds_at_the_fork_is_free_in_the_child(run, tmp_path, whose):
+    done = run(
+        FORK + "import signal\n"
+        "del files['7.jpg']\n"
+        f"loader = make(bad_images={str(tmp_path / 'bad.jsonl')!r}, max_bad=1)\n"
+        "held, done = threading.Event(), threading.Event()\n"
+        "def hold():\n"
+        f"    with loader.{whose}._lock.here():\n"
+        "        held.set()\n"
+        "        done.wait()\n"
+        "threading.Thread(target=hold, daemon=True).start()\n"
+        "assert held.wait(30)\n"
+        "def do():\n"
+        "    signal.alarm(20)\n"
+        "    with loader.epoch(0) as own:\n"
+        "        assert len(positions(own)) == 7\n"
+        "    assert loader.quarantine.count() == 1\n"
+        "print(in_child(do))\n"
+        "done.set()\n"
+    )
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
 def test_a_hundred_forks_in_the_middle_of_work_are_all_of_use(run):
     # A lock that one of the parent's threads holds at that instant must not be waited for.
     done = run(

@@ -123,7 +123,7 @@ def test_the_time_of_a_rest_is_taken_under_the_lock() -> None:
     ticks = iter((3.0, 4.0, 5.0, 7.0, 8.0))
 
     def clock() -> float:
-        assert meter._lock.locked()
+        assert meter._lock.here().locked()
         return next(ticks)
 
     meter = Meter(clock=clock)

@@ -8,13 +8,13 @@ import fcntl
 import json
 import logging
 import os
-import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 from infeed.printable import printable
+from infeed.process_lock import ProcessLock
 
 if TYPE_CHECKING:
     from infeed.stream.quarantine import BadImage
@@ -52,7 +52,7 @@ class Journal:
         if not str(path) or (self.path.exists() and not self.path.is_file()):
             raise ValueError(f"a list of bad images must be a file, got {str(path)!r}")
         self._known: set[tuple[object, object, object]] = set()
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._has_begun = False
         self._has_failed = False
 
@@ -68,7 +68,7 @@ class Journal:
             }
         )
         try:
-            with self._lock:
+            with self._lock.here():
                 self._begin()
                 key = image.position, image.uri, image.reason
                 if key not in self._known:

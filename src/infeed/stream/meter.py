@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
+
+from infeed.process_lock import ProcessLock
 
 STAGES: Final[tuple[str, ...]] = (
     "read",
@@ -88,7 +89,7 @@ class Meter:
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._images = 0
         self._seconds = [0.0] * len(STAGES)
         self._busy = 0.0
@@ -120,7 +121,7 @@ class Meter:
 
         The rest is what `Reading` calls so.
         """
-        with self._lock:
+        with self._lock.here():
             self._images += images
             self._cpu += cpu_seconds
             self._decoded += decoded
@@ -132,7 +133,7 @@ class Meter:
 
     def begin_idle(self) -> float:
         """A thread has nothing to do from now on; when that is, of the clock."""
-        with self._lock:
+        with self._lock.here():
             now = self._clock()
             self._resting += 1
             self._rests_began += now
@@ -140,7 +141,7 @@ class Meter:
 
     def end_idle(self, began: float) -> None:
         """It has, again, or it ends; `began` is what `begin_idle` has told."""
-        with self._lock:
+        with self._lock.here():
             # The time is taken here: a reading that came before has counted up to its own.
             self._resting -= 1
             self._rests_began -= began
@@ -148,13 +149,13 @@ class Meter:
 
     def add_turn(self, *, busy: float, plan: float) -> None:
         """Counts what a thread did from the end of one task to the end of the next."""
-        with self._lock:
+        with self._lock.here():
             self._busy += busy
             self._plan += plan
 
     def add_delivery(self, *, wait: float, hand_over: float, first: bool) -> None:
         """Counts what a batch cost its reader; `first` for a stream's first batch."""
-        with self._lock:
+        with self._lock.here():
             self._wait += wait
             self._hand_over += hand_over
             if first:
@@ -162,7 +163,7 @@ class Meter:
 
     def read(self) -> Reading:
         """All counters at this moment."""
-        with self._lock:
+        with self._lock.here():
             return Reading(
                 images=self._images,
                 seconds=dict(zip(STAGES, self._seconds, strict=True)),

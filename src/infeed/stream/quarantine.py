@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from infeed.errors import TooManyBadImagesError
 from infeed.printable import printable
+from infeed.process_lock import ProcessLock
 from infeed.stream.journal import Journal
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Quarantine:
         self.journal = journal
         self._unwritten: dict[tuple[int, str], BadImage] = {}  # while there is no journal
         self._bears_all = self.budget >= records
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._bad: dict[int, BadImage] = {}
         self._recovered: dict[int, BadImage] = {}
         self._reasons: dict[int, str] = {}  # of all, by position
@@ -80,35 +80,35 @@ class Quarantine:
     @property
     def bad(self) -> tuple[BadImage, ...]:
         """The bad images met so far, by position; at most `KEPT_EXAMPLES` of them."""
-        with self._lock:
+        with self._lock.here():
             return tuple(self._bad[p] for p in sorted(self._bad))
 
     @property
     def recovered(self) -> tuple[BadImage, ...]:
         """Images whose file is faulty but whose pixels were had, by position; as many at most."""
-        with self._lock:
+        with self._lock.here():
             return tuple(self._recovered[p] for p in sorted(self._recovered))
 
     @property
     def positions(self) -> npt.NDArray[np.int64]:
         """int64 (count,), the records that were bad so far, in order: all of them."""
-        with self._lock:
+        with self._lock.here():
             return np.array(sorted(self._reasons), np.int64)
 
     @property
     def reasons(self) -> dict[str, int]:
         """How many records were bad so far for each reason, the most frequent first."""
-        with self._lock:
+        with self._lock.here():
             return dict(Counter(self._reasons.values()).most_common())
 
     def count(self) -> int:
         """How many different records were bad so far."""
-        with self._lock:
+        with self._lock.here():
             return len(self._reasons)
 
     def count_recovered(self) -> int:
         """How many different records were recovered so far."""
-        with self._lock:
+        with self._lock.here():
             return len(self._recovered_positions)
 
     def add(self, image: BadImage) -> None:
@@ -117,7 +117,7 @@ class Quarantine:
         Raises:
             TooManyBadImagesError: there are more than the budget allows.
         """
-        with self._lock:
+        with self._lock.here():
             is_new = image.position not in self._reasons
             self._reasons.setdefault(image.position, image.reason)
             count = len(self._reasons)
@@ -154,7 +154,7 @@ class Quarantine:
     def add_recovered(self, image: BadImage) -> None:
         """Records an image that only a lenient decoder could read."""
         self.add_good()
-        with self._lock:
+        with self._lock.here():
             is_new = image.position not in self._recovered_positions
             self._recovered_positions.add(image.position)
             if is_new and len(self._recovered) < KEPT_EXAMPLES:
@@ -167,7 +167,7 @@ class Quarantine:
 
         What `load_state_dict` has told of is in it already.
         """
-        with self._lock:
+        with self._lock.here():
             if self.journal is not None:
                 return
             self.journal = journal
@@ -176,7 +176,7 @@ class Quarantine:
             journal.add(image)
 
     def _write(self, image: BadImage) -> None:
-        with self._lock:
+        with self._lock.here():
             journal = self.journal
             if journal is None and len(self._unwritten) < KEPT_EXAMPLES:
                 self._unwritten[image.position, image.reason] = image
@@ -185,7 +185,7 @@ class Quarantine:
 
     def tell(self) -> None:
         """Logs one line that sums up, if there are bad images that no such line has told of."""
-        with self._lock:
+        with self._lock.here():
             count, recovered = counts = len(self._reasons), len(self._recovered_positions)
             if counts == self._told:
                 return
@@ -199,7 +199,7 @@ class Quarantine:
 
     def state_dict(self) -> dict[str, Any]:
         """What was met so far, as JSON values, for a run that goes on in another process."""
-        with self._lock:
+        with self._lock.here():
             positions = sorted(self._reasons)
             return {
                 "positions": positions,
@@ -212,7 +212,7 @@ class Quarantine:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Counts what `state_dict` told of as met, too; logs nothing, and raises nothing."""
-        with self._lock:
+        with self._lock.here():
             reasons = dict(zip(state["positions"], state["reasons"], strict=True))
             reasons |= dict.fromkeys(state["recovered_positions"], "recovered")
             for known in reasons.items():
@@ -228,7 +228,7 @@ class Quarantine:
 
     def summary(self) -> str:
         """The count, the reasons and five examples, as one text of several lines."""
-        with self._lock:
+        with self._lock.here():
             count = len(self._reasons)
             examples = [self._bad[p] for p in sorted(self._bad)][:5]
         if count > self.budget:
