@@ -207,6 +207,16 @@ def test_a_budget_is_a_count_or_a_share(max_bad: float, budget: int) -> None:
     assert Quarantine(max_bad, records=200).budget == budget
 
 
+@pytest.mark.parametrize(
+    ("max_bad", "records", "budget"),
+    [(0.07, 100, 7), (0.14, 50, 7), (0.55, 100, 55), (0.07, 101, 8), (0.001, 10, 1)],
+)
+def test_a_share_is_rounded_up_but_not_for_the_error_of_a_float(
+    max_bad: float, records: int, budget: int
+) -> None:
+    assert Quarantine(max_bad, records=records).budget == budget
+
+
 @pytest.mark.parametrize("max_bad", [-1, -0.1, 1.5, True, float("nan")])
 def test_a_budget_that_cannot_be_is_refused(max_bad: float) -> None:
     with pytest.raises(ValueError, match="max_bad must be a count of 0 or more"):

@@ -65,7 +65,8 @@ class Quarantine:
                 "max_bad must be a count of 0 or more (an int), "
                 f"or a share from 0.0 to 1.0 (a float), got {max_bad!r}"
             )
-        self.budget = math.ceil(max_bad * records) if share else int(max_bad)
+        # 7 % of 100 are 7, and 0.07 * 100 is a little more than that.
+        self.budget = math.ceil(round(max_bad * records, 6)) if share else int(max_bad)
         self.journal = journal
         self._unwritten: dict[tuple[int, str], BadImage] = {}  # while there is no journal
         self._bears_all = self.budget >= records
