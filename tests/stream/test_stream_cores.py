@@ -37,6 +37,13 @@ def test_a_version_2_quota_binds_rounded_up(machine: Path) -> None:
     assert cores(machine) == 1
 
 
+@pytest.mark.parametrize("name", [b"job \xff", b"job\r\xc2\x85", "作业\u2028".encode()])
+def test_the_quota_of_a_group_with_any_name_binds(machine: Path, name: bytes) -> None:
+    (machine / "proc/self/cgroup").write_bytes(b"0::/user/" + name + b"\n")
+    write(machine / "cgroup/user" / os.fsdecode(name) / "cpu.max", "50000 100000\n")
+    assert cores(machine) == 1
+
+
 def test_a_quota_of_a_group_above_binds_too(machine: Path) -> None:
     write(machine / "proc/self/cgroup", "0::/user/job\n")
     write(machine / "cgroup/user/job/cpu.max", "max 100000\n")

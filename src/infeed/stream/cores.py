@@ -31,12 +31,13 @@ def usable_cores(*, proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgr
 def _cgroup_quota(proc: Path, cgroup: Path) -> float | None:
     """The smallest CPU quota in cores over this process' control groups, None if unlimited."""
     try:
-        lines = (proc / "self" / "cgroup").read_text("utf-8").splitlines()
+        # Groups are named like folders: with any bytes but a line feed.
+        lines = (proc / "self" / "cgroup").read_bytes().split(b"\n")
     except OSError:
         return None
     quotas: list[float] = []
-    for line in lines:
-        hierarchy, controllers, path = line.split(":", 2)
+    for line in filter(None, lines):
+        hierarchy, controllers, path = os.fsdecode(line).split(":", 2)
         if hierarchy == "0":
             quotas += _quotas(cgroup, path, _read_v2)
         elif "cpu" in controllers.split(","):
