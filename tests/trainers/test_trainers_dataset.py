@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from infeed import Recipe
+from infeed import ImageDataset, Recipe
 
 
 def our_threads():
@@ -75,6 +75,18 @@ def test_a_loop_is_one_epoch_and_the_next_loop_the_next(dataset, pictures):
     loops = [[pictures.positions_in(x) for x, _ in dataset] for _ in range(3)]
     assert loops == pictures.epochs(dataset.loader, range(3))
     assert dataset.epoch == 3
+
+
+def test_a_loop_makes_no_batch_that_it_does_not_deliver(dataset):
+    for _ in dataset:
+        pass
+    assert dataset.loader.meter.read().images == 22
+
+
+def test_a_loop_sums_up_its_bad_images(pictures, caplog):
+    for _ in ImageDataset(pictures.loader(22, bad=(1,), max_bad=1)):
+        pass
+    assert "1 bad image so far: 1 " in caplog.text
 
 
 def test_a_loop_that_is_left_early_ends_its_threads_and_counts_no_epoch(dataset):

@@ -213,12 +213,13 @@ class Passes:
         """The next pass in a stream of its own, beside all others; whole, it moves the place."""
         with self._lock:
             start, length = self._start, self._length
-        stream = self._stream_at(start, length).__enter__()
+        stream = self._stream_at(start, length, goes_on=False).__enter__()
         try:
             for _ in range(length):
                 yield next(stream)
         finally:
             stream.stop()  # without waiting: the collector may close this generator
+        stream.close()
         self.seek(self._loader.sampler.advance(self._records, start, length))
 
     def close(self) -> None:
@@ -281,13 +282,15 @@ class Passes:
     def _open_stream(self) -> None:
         if self._stream is None and self._taken < self._length:
             rest = self._length - self._taken
-            self._stream = self._stream_at(self._after(self._taken), rest).__enter__()
+            goes_on = not self._is_sequential
+            stream = self._stream_at(self._after(self._taken), rest, goes_on=goes_on)
+            self._stream = stream.__enter__()
 
-    def _stream_at(self, cursor: Cursor, length: int) -> BatchStream:
-        """A stream from there on, of at least `length` batches."""
+    def _stream_at(self, cursor: Cursor, length: int, *, goes_on: bool) -> BatchStream:
+        """A stream from there on, of at least `length` batches; of no more where it can be."""
         epoch, number, phase = self._loader.sampler.place(self._records, cursor)
         left = self._loader.steps(epoch, phase=phase) - number
-        if self._is_sequential and length == left:
+        if not goes_on and length == left:
             return self._loader.epoch(epoch, number, phase=phase)
         return self._loader.endless(epoch, number, phase=phase)
 
