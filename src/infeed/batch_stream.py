@@ -19,7 +19,7 @@ class BatchStream(Iterator[Batch]):
 
     Life cycle: made by `Loader.epoch` or `Loader.endless`; `__enter__` starts the threads;
     iterating delivers; leaving the block, for whatever reason, ends the threads and waits for
-    the image that each has in hand.
+    the part that each has in hand: up to 8 images, 64 where a cache is warm.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class BatchStream(Iterator[Batch]):
             raise LoaderClosedError("a stream of batches can be opened once: make another one")
         use_one_thread_per_call()
         stages = self._stages
+        # Handed over: the generator has memory for batches, which ends with the threads.
+        works, self._works = self._works, iter(())
         self._window = Window(
-            self._works,
+            works,
             lambda: Tool(stages),
             threads=self._threads,
             depth=self._depth,
@@ -91,6 +93,6 @@ class BatchStream(Iterator[Batch]):
             self._stages.quarantine.tell()
 
     def stop(self) -> None:
-        """Tells the threads to end, without waiting for the image that each has in hand."""
+        """Tells the threads to end, without waiting for the part that each has in hand."""
         if self._window is not None:
             self._window.stop()

@@ -342,7 +342,11 @@ class BatchWork:
         where = f"record {position}, {show(uri)}"
         if self._stages.on_bad_image == "raise":
             error.add_note(self._place_of(position))
-            raise error
+            try:
+                raise error
+            finally:
+                # Its traceback has this frame, which would have it, and with it the batch.
+                del error
         self._stages.quarantine.add(
             BadImage(position, uri, error.reason, f"{where}: {printable(_cut(str(error)))}")
         )

@@ -28,6 +28,8 @@ from infeed import (
     StorageError,
     TooManyBadImagesError,
 )
+from infeed.batch_work import BatchWork
+from infeed.stream import Recycler
 
 COUNT = 53  # pictures in conftest.py
 MakeLoader = Callable[..., Loader]
@@ -161,6 +163,31 @@ def test_threads_live_exactly_as_long_as_the_block(make_loader: MakeLoader) -> N
     with pytest.raises(ZeroDivisionError), loader.epoch(0) as batches:
         raise ZeroDivisionError(next(batches))
     assert not ours()
+
+
+def test_a_block_that_is_left_early_keeps_no_memory_for_batches(make_loader: MakeLoader) -> None:
+    def recyclers() -> list[object]:
+        gc.collect()
+        return [each for each in gc.get_objects() if isinstance(each, Recycler)]
+
+    before = len(recyclers())
+    with make_loader().epoch(0) as batches:
+        next(batches)
+        assert len(recyclers()) > before
+    assert len(recyclers()) == before  # though `batches` is still there
+    batches.close()
+
+
+def test_a_batch_that_failed_goes_with_its_error(make_loader: MakeLoader) -> None:
+    loader = make_loader(bad={7: b"no picture"}, on_bad_image="raise")
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(BadImageError):
+            read(loader)
+        assert not [each for each in gc.get_objects() if isinstance(each, BatchWork)]
+    finally:
+        gc.enable()
 
 
 def test_batches_outside_the_block_are_refused_with_the_cure(make_loader: MakeLoader) -> None:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 
@@ -122,6 +123,24 @@ def test_an_error_reaches_the_reader_after_all_earlier_works_with_its_own_traceb
     assert "fail_at_five" in "".join(traceback.format_tb(caught.value.__traceback__))
     with pytest.raises(LoaderClosedError):
         window.next()
+
+
+def test_a_work_that_failed_goes_with_its_error_and_waits_for_no_collector() -> None:
+    class Fails(Numbers):
+        def make(self, part: int, tool: object, /) -> None:
+            raise ValueError("no")
+
+    gc.disable()
+    try:
+        work = Fails(0)
+        failed = weakref.ref(work)
+        window = window_of(iter([work]), threads=1)
+        del work
+        with pytest.raises(ValueError, match="no"):
+            window.next()
+        assert failed() is None
+    finally:
+        gc.enable()
 
 
 def test_an_error_in_a_result_ends_the_window_so_that_no_work_is_passed_over() -> None:

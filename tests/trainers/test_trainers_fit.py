@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from itertools import chain
 
 import keras
 import numpy as np
 import pytest
 
-from infeed import BadImageError, TooManyBadImagesError
+from infeed import BadImageError, ImageDataset, TooManyBadImagesError
 
 
 def records(epoch):
@@ -244,6 +245,19 @@ def test_the_last_error_of_a_data_set_is_kept_whatever_comes_out_of_fit(pictures
         with pytest.raises(Exception, match=r"[23] bad images, and max_bad allows 1"):
             pictures.model().fit(dataset, epochs=3, verbose=0)
         assert isinstance(dataset.error, TooManyBadImagesError)
+
+
+def test_the_error_that_a_closed_data_set_keeps_has_let_go_of_the_batch(pictures):
+    dataset = ImageDataset(pictures.loader(22, bad=(1,), on_bad_image="raise"))
+    dataset.on_epoch_begin()
+    with pytest.raises(BadImageError):
+        for _ in range(6):
+            dataset[0]
+    dataset.close()
+    frames = [frame for frame, _ in traceback.walk_tb(dataset.error.__traceback__)]
+    ours = [frame for frame in frames if "batch_work" in frame.f_code.co_filename]
+    assert ours  # where it happened is still told
+    assert not any(frame.f_locals for frame in ours)
 
 
 def test_an_error_that_is_not_the_data_sets_comes_out_of_its_block_as_it_is(pictures):

@@ -116,9 +116,13 @@ class Crew(Generic[Tool, T]):
                 self._ready.wait(self._give_up_overdue())
             entry = self._window.popleft()
             self._call_threads()
-        if entry.error is not None:
+        if entry.error is None:
+            return entry.work
+        try:
             raise entry.error
-        return entry.work
+        finally:
+            # Its traceback has this frame, which would have it, and with it the failed work.
+            del entry
 
     def stop(self) -> None:
         """Tells the threads to end; waits for nothing."""

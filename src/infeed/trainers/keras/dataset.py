@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
@@ -251,6 +252,9 @@ class ImageDataset(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no
         """
         self._passes.close()
         self.loader.close()
+        if self.error is not None:
+            # The error is kept, and its frames would keep the batch that failed.
+            traceback.clear_frames(self.error.__traceback__)
 
     def __enter__(self) -> Self:
         return self
