@@ -15,9 +15,6 @@ ClassWeights = tuple[tuple[int, float], ...]
 
 SAMPLINGS: Final[tuple[str, ...]] = get_args(Sampling)
 
-# Every record once an epoch.
-ONE_PASS: Final = ("shuffle", "sequential")
-
 # Classes by quotas; so are weights of classes.
 BY_CLASS: Final = ("balanced", "sqrt", "effective")
 

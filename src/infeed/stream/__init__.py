@@ -1,4 +1,4 @@
-"""FLOW: batches made ahead of their reader. Threads live only here."""
+"""FLOW: batches made ahead of their reader. The threads that make them live only here."""
 
 from infeed.stream.batch import Batch
 from infeed.stream.buffers import Recycler, aligned_empty
