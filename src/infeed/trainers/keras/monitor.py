@@ -14,6 +14,7 @@ from infeed.trainers.keras.dataset import ImageDataset
 from infeed.trainers.keras.fit_call import FitCall
 from infeed.trainers.keras.framework import keras
 from infeed.trainers.stall_clock import StallClock
+from infeed.trainers.steps_ahead import STEP_SECONDS
 from infeed.verdict import INPUT_SHARE, Mark, Verdict, facts_between, judge, mark
 
 logger = logging.getLogger(__name__)
@@ -26,9 +27,6 @@ BATCH_LOG: Final = "data_wait"
 
 # To leave out the last step of an epoch there must be others.
 _FEWEST_STEPS: Final = 4
-
-# A step that fails on the device never ends; Keras says so later.
-_DEVICE_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,11 +196,11 @@ class InputMonitor(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has
         if not self._steps:
             self._first = batch
         elif self._begin is None:
-            self._clock.wait_for_end(_DEVICE_SECONDS)
+            self._clock.wait_for_end(STEP_SECONDS)
             self._begin = self._moment(data, in_step=True)
         self._steps += 1
         if self._is_first_epoch and self._is_last(batch) and self._steps >= _FEWEST_STEPS:
-            self._clock.wait_for_end(_DEVICE_SECONDS)
+            self._clock.wait_for_end(STEP_SECONDS)
             self._end = self._moment(data, in_step=True)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
