@@ -57,6 +57,8 @@ def test_its_length_is_that_of_the_data_set(pictures):
         assert len(dataset.as_torch_loader()) == len(dataset) == 6
 
 
+# JAX says so of any fork once it has computed something.
+@pytest.mark.filterwarnings(r"ignore:os.fork\(\) was called:RuntimeWarning")
 def test_workers_of_a_data_loader_are_refused_instead_of_delivering_everything_twice(pictures):
     with ImageDataset(pictures.loader(10)) as dataset:
         batches = dataset.as_torch_loader().dataset
