@@ -49,8 +49,8 @@ class Remedy:
         gain: how many times as fast training would be, validation aside, at least 1. It is bounded
             by the model, by the processor, and by what the rest of the making of batches takes.
         precision: of the gain. `roughly`: steps and the making of batches share the cores, and what
-            the steps would take alone is not known, but for a factor of two; `up to`: if the change
-            costs nothing, or if the storage answers as many requests at once as it is asked.
+            the steps would take alone is not known; `up to`: if the change costs nothing, or if the
+            storage answers as many requests at once as it is asked.
     """
 
     kind: RemedyKind
