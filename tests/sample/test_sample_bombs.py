@@ -17,15 +17,12 @@ MEGABYTES = 50
 
 @pytest.fixture(scope="module")
 def measured():
-    for _ in range(3):
-        done = subprocess.run([sys.executable, PROGRAM], capture_output=True, text=True, check=True)
-        assert done.stderr == ""
-        result = json.loads(done.stdout)
-        assert result["photo"]["outcome"] == "decoded"
-        # Else memory that was there already was used again, and nothing was measured.
-        if result["photo"]["peak_mb"] > 4000 * 4000 * 3 / 2**20:
-            return result
-    raise AssertionError(f"no peak was measured: {result['photo']}")
+    done = subprocess.run([sys.executable, PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    result = json.loads(done.stdout)
+    assert result["photo"]["outcome"] == "decoded"
+    assert result["photo"]["peak_mb"] > 4000 * 4000 * 3 / 2**20
+    return result
 
 
 def test_every_bomb_is_refused_within_its_bounds(measured):
