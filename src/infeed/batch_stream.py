@@ -19,7 +19,7 @@ class BatchStream(Iterator[Batch]):
 
     Life cycle: made by `Loader.epoch` or `Loader.endless`; `__enter__` starts the threads;
     iterating delivers; leaving the block, for whatever reason, ends the threads and waits for
-    the part that each has in hand: up to 8 images, 64 where a cache is warm.
+    the part that each has in hand: up to 8 images, 64 where they are only copied from a cache.
     """
 
     def __init__(

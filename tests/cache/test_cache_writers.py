@@ -211,15 +211,16 @@ loader = Loader(
 )
 loader.batch(0, 0)
 store = loader._stages.store
-parents, renew = store._opened, store._counter.renew
+parents = store._opened
+abandon = parents.abandon
 begun, is_back = threading.Event(), threading.Event()
 
 def slowly():
     begun.set()
     is_back.wait(0.5)  # it is not, if it waits for this thread, as it should
-    renew()
+    abandon()
 
-store._counter.renew = slowly
+parents.abandon = slowly
 if os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 first = []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, fields
 from typing import Final, Self, final
+
+from infeed.process_lock import ProcessLock
 
 
 @final
@@ -49,20 +50,16 @@ class Counter:
     """Counts that many threads add to."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._counts = dict.fromkeys(_NAMES, 0)
 
     def add(self, **more: int) -> None:
         """Adds to the fields of `Counts` that are named."""
-        with self._lock:
+        with self._lock.here():
             for name, count in more.items():
                 self._counts[name] += count
 
-    def renew(self) -> None:
-        """For a forked process, whose parent may have held the lock at that moment."""
-        self._lock = threading.Lock()
-
     def read(self) -> Counts:
         """All counts at this moment."""
-        with self._lock:
+        with self._lock.here():
             return Counts(**self._counts)

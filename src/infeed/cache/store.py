@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from infeed.cache.space import free_memory
 from infeed.errors import StorageError
 from infeed.manifest import Manifest
 from infeed.printable import printable
+from infeed.process_lock import ProcessLock
 from infeed.read import Storage
 from infeed.sample import Recipe, Scratch, decoder_versions
 
@@ -65,7 +65,7 @@ class Store:
         self._storage = storage
         self._counter = Counter()
         self._say = _Complaints()
-        self._locks: dict[int, threading.Lock] = {}
+        self._lock = ProcessLock()
         self._opened: OpenStore | None = None
         self._use: Use | None = None
         self._process = os.getpid()
@@ -132,7 +132,7 @@ class Store:
 
     def close(self) -> None:
         """Closes its files, and gives back the space that it reserved and did not use."""
-        with self._lock():
+        with self._lock.here():
             self._leave_parent()
             opened, self._opened = self._opened, None
             use, self._use = self._use, None
@@ -154,7 +154,7 @@ class Store:
             opened = self._opened
             if opened is not None:
                 return opened
-        with self._lock():
+        with self._lock.here():
             self._leave_parent()
             if self._opened is None:
                 self._opened = OpenStore(
@@ -171,16 +171,10 @@ class Store:
                 self._closer = weakref.finalize(self, _close, self._opened, self._use, os.getpid())
             return self._opened
 
-    def _lock(self) -> threading.Lock:
-        """That of this process: a fork may have come while a parent's thread held its own."""
-        # Two threads of a child may come at once: `setdefault` gives both the same.
-        return self._locks.setdefault(os.getpid(), threading.Lock())
-
     def _leave_parent(self) -> None:
         """In a forked process: what is open is the parent's. Under the lock of this process."""
         if self._process == os.getpid():
             return
-        self._counter.renew()
         if self._opened is not None:
             self._opened.abandon()
         if self._closer is not None:
